@@ -1,0 +1,91 @@
+"""Alerts and every step of their lives (states after ISA-18.2)."""
+
+from django.conf import settings
+from django.db import models
+from django.db.models import Q
+from django.urls import reverse
+from django.utils import timezone
+
+from alerts.querysets import AlertQuerySet, TransitionQuerySet
+from sensors.models import Asset, Sensor, Site
+
+
+class State(models.TextChoices):
+    OPEN = "open"
+    ACKNOWLEDGED = "acknowledged"
+    RESOLVED = "resolved"
+
+
+class Severity(models.IntegerChoices):
+    LOW = 1, "low"
+    MEDIUM = 2, "medium"
+    HIGH = 3, "high"
+    CRITICAL = 4, "critical"
+
+
+class Alert(models.Model):
+    """Something a person should look at. At most one unresolved alert exists per `dedup_key`."""
+
+    class Kind(models.TextChoices):
+        ANOMALY = "anomaly"
+        SYSTEM = "system"
+
+    site = models.ForeignKey(Site, on_delete=models.PROTECT, related_name="alerts")
+    asset = models.ForeignKey(Asset, on_delete=models.PROTECT, null=True, blank=True, related_name="alerts")
+    sensor = models.ForeignKey(Sensor, on_delete=models.PROTECT, null=True, blank=True, related_name="alerts")
+    kind = models.CharField(max_length=10, choices=Kind.choices, default=Kind.ANOMALY)
+    severity = models.PositiveSmallIntegerField(choices=Severity.choices)
+    state = models.CharField(max_length=12, choices=State.choices, default=State.OPEN)
+    historical = models.BooleanField(default=False, help_text="Recorded from imported data; nobody was told.")
+    dedup_key = models.CharField(max_length=200)
+    title = models.CharField(max_length=200)
+    evidence = models.JSONField(default=dict, blank=True)
+    occurrences = models.PositiveIntegerField(default=1)
+    opened_at = models.DateTimeField(default=timezone.now)
+    last_seen_at = models.DateTimeField(default=timezone.now)
+    resolved_at = models.DateTimeField(null=True, blank=True)
+
+    objects = AlertQuerySet.as_manager()
+
+    class Meta:
+        ordering = ["-opened_at", "-pk"]
+        permissions = [("acknowledge_alert", "Can acknowledge alerts"), ("resolve_alert", "Can resolve alerts")]
+        constraints = [
+            models.UniqueConstraint(
+                fields=["dedup_key"], condition=~Q(state="resolved"), name="one_unresolved_alert_per_cause"
+            )
+        ]
+        indexes = [
+            models.Index(fields=["site", "-opened_at"], name="alert_newest_of_site"),
+            models.Index(fields=["dedup_key", "-resolved_at"], name="alert_last_of_cause"),
+            models.Index(fields=["asset", "-opened_at"], name="alert_newest_of_asset"),
+        ]
+
+    def __str__(self) -> str:
+        return self.title
+
+    def get_absolute_url(self) -> str:
+        return reverse("alerts:alert", args=[self.pk])
+
+    @property
+    def is_resolved(self) -> bool:
+        return self.state == State.RESOLVED
+
+
+class Transition(models.Model):
+    """One step of an alert: who took it, when, why. `by` is empty when the platform itself did."""
+
+    alert = models.ForeignKey(Alert, on_delete=models.CASCADE, related_name="transitions")
+    from_state = models.CharField(max_length=12, choices=State.choices, blank=True)
+    to_state = models.CharField(max_length=12, choices=State.choices)
+    at = models.DateTimeField(default=timezone.now)
+    by = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.PROTECT, null=True, blank=True, related_name="+")
+    reason = models.CharField(max_length=500, blank=True)
+
+    objects = TransitionQuerySet.as_manager()
+
+    class Meta:
+        ordering = ["at", "pk"]
+
+    def __str__(self) -> str:
+        return f"{self.from_state or 'new'} → {self.to_state}"

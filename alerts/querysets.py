@@ -1,0 +1,24 @@
+from typing import Self
+
+from django.db.models import Case, IntegerField, Value, When
+
+from sensors.querysets import SiteScopedQuerySet
+
+
+class AlertQuerySet(SiteScopedQuerySet):
+    def unresolved(self) -> Self:
+        return self.exclude(state="resolved")
+
+    def by_attention(self) -> Self:
+        """Open before acknowledged before resolved, then the most severe, then the newest."""
+        rank = Case(
+            When(state="open", then=Value(0)),
+            When(state="acknowledged", then=Value(1)),
+            default=Value(2),
+            output_field=IntegerField(),
+        )
+        return self.order_by(rank, "-severity", "-opened_at")
+
+
+class TransitionQuerySet(SiteScopedQuerySet):
+    site_path = "alert__site"

@@ -1,0 +1,102 @@
+"""Who may do what. Roles are groups; this table is the truth and is written to the database after every migrate.
+
+Views check permissions, never role names. A role has everything the roles in `includes` have.
+"""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Role:
+    description: str
+    permissions: tuple[str, ...] = ()
+    includes: tuple[str, ...] = field(default=())
+
+
+VIEW = tuple(
+    f"{app}.view_{model}"
+    for app, models in {
+        "sensors": ("site", "asset", "sensor", "reading", "readingbatch"),
+        "alerts": ("alert", "transition"),
+        "maintenance": ("workorder", "maintenancelog", "verdict"),
+        "mlops": ("anomaly", "baseline"),
+    }.items()
+    for model in models
+)
+
+ROLES: dict[str, Role] = {
+    "viewer": Role("Sees everything of their sites.", VIEW),
+    "operator": Role(
+        "Acknowledges alerts, enters readings.",
+        ("alerts.acknowledge_alert", "alerts.resolve_alert", "sensors.add_reading"),
+        includes=("viewer",),
+    ),
+    "technician": Role(
+        "Does and logs the work, says what was found.",
+        (
+            "maintenance.add_workorder",
+            "maintenance.change_workorder",
+            "maintenance.add_maintenancelog",
+            "maintenance.change_maintenancelog",
+            "maintenance.add_verdict",
+            "sensors.access_admin",
+        ),
+        includes=("operator",),
+    ),
+    "engineer": Role(
+        "Sets up assets and sensors, looks after models and the outbox.",
+        (
+            "sensors.add_asset",
+            "sensors.change_asset",
+            "sensors.add_sensor",
+            "sensors.change_sensor",
+            "sensors.view_pending",
+            "sensors.change_pending",
+        ),
+        includes=("technician",),
+    ),
+    "admin": Role(
+        "Users, keys, sites, everything.",
+        (
+            "sensors.view_all_sites",
+            "sensors.add_site",
+            "sensors.change_site",
+            "sensors.view_apikey",
+            "sensors.add_apikey",
+            "sensors.change_apikey",
+            "auth.view_user",
+            "auth.add_user",
+            "auth.change_user",
+            "auth.view_group",
+            *(
+                f"django_celery_beat.{verb}_periodictask"
+                for verb in ("view", "change")
+            ),
+        ),
+        includes=("engineer",),
+    ),
+    "integration": Role("Programs: send readings and read the API.", ("sensors.add_reading",), includes=("viewer",)),
+}
+
+
+def permissions_of(role: str) -> set[str]:
+    """Every permission of a role, as `app.codename`, those of included roles among them."""
+    spec = ROLES[role]
+    return set(spec.permissions).union(*(permissions_of(other) for other in spec.includes))
+
+
+def sync_roles(**_: Any) -> None:
+    """Make the groups in the database equal to the table. Raises LookupError for a permission that does not exist."""
+    from django.contrib.auth.models import Group, Permission
+
+    known = {
+        f"{app}.{codename}": pk
+        for pk, app, codename in Permission.objects.values_list("pk", "content_type__app_label", "codename")
+    }
+    for name in ROLES:
+        wanted = permissions_of(name)
+        if missing := wanted - known.keys():
+            raise LookupError(f"Role {name} names permissions that do not exist: {sorted(missing)}")
+        group, _created = Group.objects.get_or_create(name=name)
+        group.permissions.set([known[codename] for codename in wanted])

@@ -1,0 +1,29 @@
+"""What was found behind an alert: the labels that training and thresholds learn from."""
+
+from datetime import datetime
+
+from django.contrib.auth.models import User
+
+from maintenance.models import Verdict, WorkOrder
+
+
+def record(order: WorkOrder, outcome: Verdict.Outcome, by: User, at: datetime) -> Verdict:
+    """Give the verdict of a work order on its alert; it holds from the alert's start to `at`."""
+    assert order.alert is not None
+    verdict, _ = Verdict.objects.update_or_create(
+        alert=order.alert,
+        work_order=order,
+        defaults={
+            "outcome": outcome,
+            "given_by": by,
+            "given_at": at,
+            "window_start": min(order.alert.opened_at, at),
+            "window_end": at,
+        },
+    )
+    return verdict
+
+
+def of(order: WorkOrder) -> str | None:
+    """The outcome an order was closed with, or None when it had no alert to judge."""
+    return order.verdicts.values_list("outcome", flat=True).first()

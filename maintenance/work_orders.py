@@ -1,0 +1,124 @@
+"""The life of a work order: opened (usually for an alert), started, logged, closed with a verdict."""
+
+from datetime import datetime
+
+from django.contrib.auth.models import User
+from django.db import IntegrityError, transaction
+from django.utils import timezone
+
+from alerts import lifecycle
+from alerts.models import Alert, State
+from maintenance import verdicts
+from maintenance.models import MaintenanceLog, Verdict, WorkOrder
+from sensors import live
+from sensors.errors import Refused
+
+
+def open_for_alert(alert: Alert, by: User) -> WorkOrder:
+    """The running work order of this alert; opened now if there is none. Opening one acknowledges the alert.
+
+    Raises Refused when the alert is resolved or belongs to no asset.
+    """
+    if alert.asset is None:
+        raise Refused("alert_without_asset", "This alert belongs to no asset, so there is nothing to work on.")
+    if alert.state == State.RESOLVED:
+        raise Refused("alert_resolved", "This alert is resolved; open a work order on the asset instead.")
+    try:
+        with transaction.atomic():
+            order = WorkOrder.objects.create(
+                site_id=alert.site_id,
+                asset=alert.asset,
+                alert=alert,
+                title=alert.title,
+                priority=alert.severity,  # Both scales have four steps.
+                created_by=by,
+            )
+            lifecycle.acknowledge(alert, by, reason=f"Work order WO-{order.pk} opened.")
+            live.publish("work", site_id=order.site_id, asset_id=order.asset_id)
+            return order
+    except IntegrityError:
+        # Two people tapped at once: the partial unique index let one of them through.
+        return WorkOrder.objects.running().get(alert=alert)
+
+
+def start(order: WorkOrder, by: User) -> WorkOrder:
+    """Work begins: readings of the asset count as a maintenance window from now until the order is closed."""
+    with transaction.atomic():
+        order = _locked_running(order)
+        if order.state == WorkOrder.State.OPEN:
+            order.state = WorkOrder.State.IN_PROGRESS
+            order.started_at = timezone.now()
+            order.assignee = order.assignee or by
+            order.save(update_fields=["state", "started_at", "assignee"])
+            live.publish("work", site_id=order.site_id, asset_id=order.asset_id)
+    return order
+
+
+def add_log(
+    order: WorkOrder,
+    by: User,
+    notes: str,
+    *,
+    duration_minutes: int | None = None,
+    completion_date: datetime | None = None,
+) -> MaintenanceLog:
+    """Note what was done. Raises Refused once the order is closed or cancelled."""
+    with transaction.atomic():
+        order = _locked_running(order)
+        log = MaintenanceLog.objects.create(
+            asset_id=order.asset_id,
+            work_order=order,
+            done_by=by,
+            notes=notes,
+            duration_minutes=duration_minutes,
+            completion_date=completion_date or timezone.now(),
+        )
+        live.publish("work", site_id=order.site_id, asset_id=order.asset_id)
+    return log
+
+
+def close(order: WorkOrder, by: User, outcome: Verdict.Outcome, notes: str = "") -> WorkOrder:
+    """Close the order with what was found: logs `notes`, gives the verdict on its alert and resolves that.
+
+    Closing again with the same outcome changes nothing, so that a phone may send twice. Raises Refused when the order was
+    closed with another outcome or cancelled.
+    """
+    with transaction.atomic():
+        order = WorkOrder.objects.select_for_update(of=("self",)).select_related("alert").get(pk=order.pk)
+        if order.state == WorkOrder.State.CLOSED and verdicts.of(order) in (None, outcome):
+            return order
+        _require_running(order)
+        if notes:
+            add_log(order, by, notes)
+        order.state = WorkOrder.State.CLOSED
+        order.closed_at = timezone.now()
+        order.save(update_fields=["state", "closed_at"])
+        if order.alert:
+            verdicts.record(order, outcome, by, at=order.closed_at)
+            if order.alert.state != State.RESOLVED:
+                reason = f"WO-{order.pk} closed: {Verdict.Outcome(outcome).label}."
+                lifecycle.resolve(order.alert, by, reason=reason)
+        live.publish("work", site_id=order.site_id, asset_id=order.asset_id)
+    return order
+
+
+def cancel(order: WorkOrder, by: User) -> WorkOrder:
+    """The job is not needed. Its alert stays as it is."""
+    with transaction.atomic():
+        order = _locked_running(order)
+        order.state = WorkOrder.State.CANCELLED
+        order.closed_at = timezone.now()
+        order.save(update_fields=["state", "closed_at"])
+        live.publish("work", site_id=order.site_id, asset_id=order.asset_id)
+    return order
+
+
+def _locked_running(order: WorkOrder) -> WorkOrder:
+    order = WorkOrder.objects.select_for_update().get(pk=order.pk)
+    _require_running(order)
+    return order
+
+
+def _require_running(order: WorkOrder) -> None:
+    if not order.is_running:
+        raise Refused("work_order_ended", f"WO-{order.pk} is {order.get_state_display()}; it can no longer be changed.")

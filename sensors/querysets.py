@@ -1,0 +1,58 @@
+"""Who sees what, said once per model: every list a person or program gets starts at `visible_to(user)`."""
+
+from typing import Self
+
+from django.contrib.auth.models import AnonymousUser, User
+from django.db import models
+from django.db.models import Q
+
+Viewer = User | AnonymousUser
+
+
+class SiteScopedQuerySet(models.QuerySet):  # type: ignore[type-arg]
+    """Rows that belong to a site, found along `site_path`; members of the site see them, and those who see all sites."""
+
+    site_path = "site"
+
+    def visible_to(self, user: Viewer) -> Self:
+        if not user.is_authenticated:
+            return self.none()
+        if user.has_perm("sensors.view_all_sites"):
+            return self
+        prefix = f"{self.site_path}__" if self.site_path else ""
+        # A sub-select, not a join: a join with members would multiply rows and break later annotations.
+        sites = user.sites.values("pk")
+        return self.filter(**{f"{prefix}pk__in" if prefix else "pk__in": sites})
+
+
+class SiteQuerySet(SiteScopedQuerySet):
+    site_path = ""
+
+
+class AssetQuerySet(SiteScopedQuerySet):
+    pass
+
+
+class SensorQuerySet(SiteScopedQuerySet):
+    site_path = "asset__site"
+
+    def active(self) -> Self:
+        return self.filter(status="active")
+
+
+class PendingQuerySet(models.QuerySet):  # type: ignore[type-arg]
+    def dead(self) -> Self:
+        return self.filter(dead_at__isnull=False)
+
+    def waiting(self) -> Self:
+        return self.filter(dead_at__isnull=True)
+
+
+class ApiKeyQuerySet(models.QuerySet):  # type: ignore[type-arg]
+    def usable(self) -> Self:
+        return self.filter(revoked_at__isnull=True, user__is_active=True)
+
+    def visible_to(self, user: Viewer) -> Self:
+        if user.has_perm("sensors.view_apikey"):
+            return self
+        return self.filter(Q(user=user.pk))

@@ -1,0 +1,1 @@
+"""The database engine: TimescaleDB where the extension exists, plain PostgreSQL with the same tables elsewhere."""

@@ -1,0 +1,43 @@
+"""Pytest plugin: one embedded PostgreSQL and one Valkey for the whole run, shared by all parallel workers.
+
+Loaded with `-p` so that the addresses stand in the environment before Django reads its settings. With DATABASE_URL and
+REDIS_URL set, those servers are used instead.
+"""
+
+import os
+import shutil
+import tempfile
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+
+from sensors import embedded
+
+_servers = ExitStack()
+
+
+def _start() -> None:
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        # Each parallel worker has its own test database; keys in Valkey are told apart by the database number.
+        number = int(os.environ["PYTEST_XDIST_WORKER"].removeprefix("gw")) + 1
+        os.environ["REDIS_URL"] = f"{os.environ['REDIS_URL'].partition('?')[0]}?db={number}"
+        return
+    os.environ.setdefault("SECRET_KEY", "only-for-tests-" + "x" * 50)
+    # The browser tests use a synchronous driver, which runs an event loop of its own beside Django's calls.
+    os.environ.setdefault("DJANGO_ALLOW_ASYNC_UNSAFE", "1")
+    if "DATABASE_URL" in os.environ and "REDIS_URL" in os.environ:
+        return
+    state_dir = Path(tempfile.mkdtemp(prefix="sm-test-"))
+    _servers.callback(shutil.rmtree, state_dir, ignore_errors=True)
+    _servers.enter_context(embedded.running(state_dir))
+    os.environ["STATE_DIR"] = str(state_dir)
+    os.environ["DATABASE_URL"] = embedded.database_url(state_dir)
+    os.environ["REDIS_URL"] = embedded.redis_url(state_dir)
+
+
+_start()
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    _servers.close()
