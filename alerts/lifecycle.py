@@ -1,6 +1,6 @@
 """The life of an alert: raised once per cause, acknowledged, resolved. Every step leaves a `Transition`."""
 
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from django.contrib.auth.models import User
@@ -13,6 +13,8 @@ from sensors import live
 from sensors.errors import Refused
 from sensors.models import Asset, Sensor
 
+# An alert whose cause goes on is rewritten at most this often, unless it becomes more severe.
+UPDATE_INTERVAL = timedelta(seconds=5)
 
 def raise_alert(
     *,
@@ -59,6 +61,27 @@ def raise_alert(
             alert.refresh_from_db(fields=["occurrences"])
         live.publish("alerts", site_id=alert.site_id, asset_id=asset.pk)
     return alert
+
+
+def update(
+    alert: Alert, *, title: str, severity: Severity, evidence: dict[str, Any], start: datetime, end: datetime
+) -> None:
+    """The cause of an alert goes on: keep what is now known of it. A resolved alert of live data stays as it was left."""
+    now = timezone.now()
+    with transaction.atomic():
+        alert = Alert.objects.select_for_update().get(pk=alert.pk)
+        if alert.historical:
+            alert.opened_at, alert.resolved_at = start, end
+        elif alert.state == State.RESOLVED:
+            return
+        worse = severity > alert.severity
+        quiet = now - alert.updated_at < UPDATE_INTERVAL
+        if quiet and not worse and not alert.historical:
+            return
+        alert.title, alert.evidence, alert.last_seen_at, alert.updated_at = title, evidence, end, now
+        alert.severity = max(alert.severity, severity)
+        alert.save()
+        live.publish("alerts", site_id=alert.site_id, asset_id=alert.asset_id)
 
 
 def record_historical(

@@ -42,7 +42,8 @@ class Alert(models.Model):
     evidence = models.JSONField(default=dict, blank=True)
     occurrences = models.PositiveIntegerField(default=1)
     opened_at = models.DateTimeField(default=timezone.now)
-    last_seen_at = models.DateTimeField(default=timezone.now)
+    last_seen_at = models.DateTimeField(default=timezone.now, help_text="Time of the last reading that spoke for it.")
+    updated_at = models.DateTimeField(default=timezone.now)
     resolved_at = models.DateTimeField(null=True, blank=True)
 
     objects = AlertQuerySet.as_manager()

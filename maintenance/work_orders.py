@@ -4,6 +4,7 @@ from datetime import datetime
 
 from django.contrib.auth.models import User
 from django.db import IntegrityError, transaction
+from django.db.models import Q
 from django.utils import timezone
 
 from alerts import lifecycle
@@ -12,6 +13,8 @@ from maintenance import verdicts
 from maintenance.models import MaintenanceLog, Verdict, WorkOrder
 from sensors import live
 from sensors.errors import Refused
+from sensors.models import Asset
+from sensors.models import Asset
 
 
 def open_for_alert(alert: Alert, by: User) -> WorkOrder:
@@ -39,6 +42,30 @@ def open_for_alert(alert: Alert, by: User) -> WorkOrder:
     except IntegrityError:
         # Two people tapped at once: the partial unique index let one of them through.
         return WorkOrder.objects.running().get(alert=alert)
+
+
+def open_for_asset(
+    asset: Asset,
+    by: User,
+    *,
+    title: str,
+    description: str = "",
+    priority: int = WorkOrder.Priority.MEDIUM,
+    due_at: datetime | None = None,
+) -> WorkOrder:
+    """Open a job on an asset that no alert asked for."""
+    with transaction.atomic():
+        order = WorkOrder.objects.create(
+            site_id=asset.site_id,
+            asset=asset,
+            title=title,
+            description=description,
+            priority=priority,
+            due_at=due_at,
+            created_by=by,
+        )
+        live.publish("work", site_id=order.site_id, asset_id=order.asset_id)
+    return order
 
 
 def start(order: WorkOrder, by: User) -> WorkOrder:
@@ -111,6 +138,12 @@ def cancel(order: WorkOrder, by: User) -> WorkOrder:
         order.save(update_fields=["state", "closed_at"])
         live.publish("work", site_id=order.site_id, asset_id=order.asset_id)
     return order
+
+
+def was_in_progress(asset: Asset, start: datetime, end: datetime) -> bool:
+    """Whether somebody was working on the asset at any moment from `start` to `end`."""
+    overlapping = Q(closed_at__isnull=True) | Q(closed_at__gte=start)
+    return WorkOrder.objects.filter(overlapping, asset=asset, started_at__lte=end).exists()
 
 
 def _locked_running(order: WorkOrder) -> WorkOrder:

@@ -4,7 +4,7 @@ from django.contrib.postgres.fields import ArrayField
 from django.db import models
 
 from alerts.models import Alert
-from mlops.querysets import AnomalyQuerySet
+from mlops.querysets import AnomalyQuerySet, BaselineQuerySet
 from sensors.models import Sensor
 
 
@@ -23,6 +23,8 @@ class Baseline(models.Model):
     spread = models.FloatField(null=True, help_text="Robust standard deviation: 1.4826 x median absolute deviation.")
     hour_offsets = ArrayField(models.FloatField(), default=list)
 
+    objects = BaselineQuerySet.as_manager()
+
     class Meta:
         constraints = [models.UniqueConstraint(fields=["sensor", "valid_from"], name="baseline_once_per_block")]
 
@@ -38,7 +40,6 @@ class Anomaly(models.Model):
         FURTHER = "further_investigation_needed", "further investigation needed"
         FALSE_POSITIVE = "false_positive_suspected", "false positive suspected"
         INSUFFICIENT = "insufficient_data", "insufficient data"
-        ERROR = "validation_error", "validation error"
 
     sensor = models.ForeignKey(Sensor, on_delete=models.PROTECT, related_name="anomalies")
     alert = models.ForeignKey(Alert, on_delete=models.SET_NULL, null=True, blank=True, related_name="anomalies")

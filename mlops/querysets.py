@@ -1,5 +1,9 @@
 from sensors.querysets import SiteScopedQuerySet
 
 
+class BaselineQuerySet(SiteScopedQuerySet):
+    site_path = "sensor__asset__site"
+
+
 class AnomalyQuerySet(SiteScopedQuerySet):
     site_path = "sensor__asset__site"

@@ -15,7 +15,15 @@ from django.utils import timezone
 from timescale.db.models.fields import TimescaleDateTimeField
 from timezone_field import TimeZoneField
 
-from sensors.querysets import ApiKeyQuerySet, AssetQuerySet, PendingQuerySet, SensorQuerySet, SiteQuerySet
+from sensors.querysets import (
+    ApiKeyQuerySet,
+    AssetQuerySet,
+    PendingQuerySet,
+    ReadingBatchQuerySet,
+    ReadingQuerySet,
+    SensorQuerySet,
+    SiteQuerySet,
+)
 from sensors.units import Kind, Unit
 
 
@@ -114,6 +122,8 @@ class Reading(models.Model):
     value = models.FloatField()
     quality = models.FloatField(default=1.0, db_default=1.0, help_text="0 (worthless) to 1 (good).")
 
+    objects = ReadingQuerySet.as_manager()
+
     def __str__(self) -> str:
         return f"{self.sensor_id} {self.timestamp:%Y-%m-%d %H:%M:%S} {self.value:g}"
 
@@ -135,6 +145,8 @@ class ReadingBatch(models.Model):
     sensors = ArrayField(models.BigIntegerField())
     firsts = ArrayField(models.DateTimeField())
     lasts = ArrayField(models.DateTimeField())
+
+    objects = ReadingBatchQuerySet.as_manager()
 
     class Meta:
         verbose_name_plural = "reading batches"
@@ -183,6 +195,11 @@ class Pending(models.Model):
         else:
             self.due_at = now + timedelta(seconds=self.RETRY_AFTER_SECONDS[self.attempts - 1])
         self.save(update_fields=["attempts", "error", "dead_at", "due_at"])
+
+    def try_again(self) -> None:
+        """Put a dead letter back to work, with all its retries."""
+        self.attempts, self.dead_at, self.due_at = 0, None, timezone.now()
+        self.save(update_fields=["attempts", "dead_at", "due_at"])
 
 
 class ApiKey(models.Model):

@@ -2,7 +2,9 @@
 
 from typing import Self
 
+from django.apps import apps
 from django.contrib.auth.models import AnonymousUser, User
+from django.contrib.postgres.expressions import ArraySubquery
 from django.db import models
 from django.db.models import Q
 
@@ -40,7 +42,26 @@ class SensorQuerySet(SiteScopedQuerySet):
         return self.filter(status="active")
 
 
-class PendingQuerySet(models.QuerySet):  # type: ignore[type-arg]
+class ReadingQuerySet(SiteScopedQuerySet):
+    site_path = "sensor__asset__site"
+
+
+class ReadingBatchQuerySet(models.QuerySet):  # type: ignore[type-arg]
+    site_path = ""
+
+    def visible_to(self, user: Viewer) -> Self:
+        """Batches that hold no sensor of a site the user does not see."""
+        if not user.is_authenticated:
+            return self.none()
+        if user.has_perm("sensors.view_all_sites"):
+            return self
+        sensors = apps.get_model("sensors", "Sensor").objects.visible_to(user).order_by()
+        return self.filter(**{f"{self.site_path}sensors__contained_by": ArraySubquery(sensors.values("pk"))})
+
+
+class PendingQuerySet(ReadingBatchQuerySet):
+    site_path = "batch__"
+
     def dead(self) -> Self:
         return self.filter(dead_at__isnull=False)
 

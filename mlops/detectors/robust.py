@@ -1,0 +1,84 @@
+"""The built-in detector of one sensor: distance from its median in robust standard deviations, by time of day if it helps.
+
+It needs no training run and serves whatever has no model of its own.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+# Makes the median absolute deviation an estimate of a normal distribution's standard deviation
+# (Rousseeuw and Croux, 1993, "Alternatives to the Median Absolute Deviation").
+MAD_TO_SIGMA = 1.4826
+# A spread below this share of the level is below the accuracy class of common industrial transmitters (0.1 %): a signal
+# that never moves would otherwise call its own last digit an anomaly.
+SMALLEST_RELATIVE_SPREAD = 0.001
+# A daily pattern is used when it has been seen on this many days and leaves at most this share of the spread.
+DAILY_PATTERN_DAYS = 3
+DAILY_PATTERN_GAIN = 0.8
+HOUR_US = 3_600_000_000
+DAY_US = 24 * HOUR_US
+
+
+@dataclass(frozen=True)
+class Profile:
+    """What is normal for a sensor, in its unit. `hour_offsets` has 24 entries (UTC hours), or none."""
+
+    readings: int
+    span_seconds: float
+    median: float
+    spread: float
+    hour_offsets: tuple[float, ...] = ()
+
+    @property
+    def spans_a_day(self) -> bool:
+        return self.span_seconds >= DAY_US / 1e6
+
+
+def learn(timestamps: NDArray[np.int64], values: NDArray[np.float64]) -> Profile | None:
+    """The profile of readings in time order (timestamps in microseconds UTC); None without any."""
+    if not len(values):
+        return None
+    median = float(np.median(values))
+    residuals = values - median
+    offsets = _daily_pattern(timestamps, residuals)
+    if offsets:
+        residuals = residuals - np.array(offsets)[_hours(timestamps)]
+    spread = max(_spread(residuals), SMALLEST_RELATIVE_SPREAD * abs(median), np.finfo(float).tiny)
+    return Profile(len(values), (timestamps[-1] - timestamps[0]) / 1e6, median, spread, offsets)
+
+
+def expected(profiles: list[Profile], which: NDArray[np.int64], timestamps: NDArray[np.int64]) -> NDArray[np.float64]:
+    """The normal level at each timestamp, by the profile that `which` names for it."""
+    levels = np.array([[profile.median + offset for offset in profile.hour_offsets or [0.0] * 24] for profile in profiles])
+    return levels[which, _hours(timestamps)]
+
+
+def score(
+    profiles: list[Profile], which: NDArray[np.int64], timestamps: NDArray[np.int64], values: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """How far each value lies from its normal level, in spreads; negative below it."""
+    spreads = np.array([profile.spread for profile in profiles])
+    return (values - expected(profiles, which, timestamps)) / spreads[which]
+
+
+def _hours(timestamps: NDArray[np.int64]) -> NDArray[np.int64]:
+    return timestamps % DAY_US // HOUR_US
+
+
+def _spread(residuals: NDArray[np.float64]) -> float:
+    return MAD_TO_SIGMA * float(np.median(np.abs(residuals - np.median(residuals))))
+
+
+def _daily_pattern(timestamps: NDArray[np.int64], residuals: NDArray[np.float64]) -> tuple[float, ...]:
+    """The median residual of each UTC hour, if that explains enough of the spread to be worth having."""
+    if timestamps[-1] - timestamps[0] < DAILY_PATTERN_DAYS * DAY_US:
+        return ()
+    hours = _hours(timestamps)
+    order = np.argsort(hours, kind="stable")
+    by_hour = np.split(residuals[order], np.searchsorted(hours[order], np.arange(1, 24)))
+    offsets = np.array([np.median(part) if len(part) >= DAILY_PATTERN_DAYS else 0.0 for part in by_hour])
+    if _spread(residuals - offsets[hours]) > DAILY_PATTERN_GAIN * _spread(residuals):
+        return ()
+    return tuple(offsets.tolist())

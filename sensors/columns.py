@@ -1,0 +1,49 @@
+"""A batch of readings as columns: what every format is parsed into, and the only thing that `store_batch` takes."""
+
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+class Rejection(NamedTuple):
+    """A row that was not stored. `index` is its place in what the caller sent, counted from 0."""
+
+    index: int
+    code: str
+    detail: str
+
+
+@dataclass(frozen=True)
+class Columns:
+    """Rows of a batch; element i of each array is one reading.
+
+    `sensor_ids[codes[i]]` is the public key of its sensor, `timestamps` are microseconds since 1970-01-01 UTC, `qualities`
+    lie in 0..1, `unit_names[units[i]]` is the unit it was sent in (code -1: the sensor's own). `indexes` are the rows'
+    places in what the caller sent; `rejected` are rows that could not even be read.
+    """
+
+    sensor_ids: list[str]
+    codes: NDArray[np.int64]
+    timestamps: NDArray[np.int64]
+    values: NDArray[np.float64]
+    qualities: NDArray[np.float64]
+    unit_names: list[str]
+    units: NDArray[np.int64]
+    indexes: NDArray[np.int64]
+    rejected: list[Rejection] = field(default_factory=list)
+
+    def __len__(self) -> int:
+        return len(self.codes)
+
+
+def encode(names: list[str]) -> tuple[list[str], NDArray[np.int64]]:
+    """The distinct names in order of appearance, and for each row the number of its name.
+
+    >>> encode(["b", "a", "b"])
+    (['b', 'a'], array([0, 1, 0]))
+    """
+    table: dict[str, int] = {}
+    codes = [table.setdefault(name, len(table)) for name in names]
+    return list(table), np.array(codes, np.int64)

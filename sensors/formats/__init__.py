@@ -1,0 +1,1 @@
+"""One module per format that readings arrive in; each parses into `sensors.columns.Columns`."""

@@ -1,0 +1,77 @@
+"""Readings as JSON: one object, or an array of objects, each `{"sensor_id", "timestamp", "value", "quality"?, "unit"?}`."""
+
+from datetime import datetime
+from typing import Annotated
+
+import msgspec
+import numpy as np
+
+from sensors.columns import Columns, Rejection, encode
+from sensors.errors import Refused
+
+
+class Row(msgspec.Struct, gc=False):
+    sensor_id: Annotated[str, msgspec.Meta(max_length=100)]
+    timestamp: Annotated[datetime, msgspec.Meta(tz=True)]
+    value: float
+    quality: Annotated[float, msgspec.Meta(ge=0, le=1)] = 1.0
+    unit: str | None = None
+
+
+_rows = msgspec.json.Decoder(list[Row])
+_row = msgspec.json.Decoder(Row)
+_raw_rows = msgspec.json.Decoder(list[msgspec.Raw])
+
+
+def parse(body: bytes) -> Columns:
+    """Rows that do not fit are put among the rejected; raises Refused (400) when the body is not JSON of this form at all."""
+    if body.lstrip()[:1] == b"{":
+        body = b"[" + body + b"]"
+    try:
+        rows, indexes, rejected = _rows.decode(body), None, []
+    except msgspec.ValidationError:
+        rows, indexes, rejected = _parse_row_by_row(body)
+    except msgspec.DecodeError as error:
+        raise Refused("malformed_json", f"The body is not valid JSON: {error}", status=400) from error
+    sensor_ids, codes = encode([row.sensor_id for row in rows])
+    unit_names, units = encode([row.unit or "" for row in rows])
+    units = np.where(np.array([bool(name) for name in unit_names] or [False])[units], units, -1) if rows else units
+    return Columns(
+        sensor_ids=sensor_ids,
+        codes=codes,
+        # A float of seconds carries microseconds exactly until the year 2242.
+        timestamps=np.rint(np.array([row.timestamp.timestamp() for row in rows], np.float64) * 1e6).astype(np.int64),
+        values=np.array([row.value for row in rows], np.float64),
+        qualities=np.array([row.quality for row in rows], np.float64),
+        unit_names=unit_names,
+        units=units,
+        indexes=np.arange(len(rows)) if indexes is None else np.array(indexes, np.int64),
+        rejected=rejected,
+    )
+
+
+def _parse_row_by_row(body: bytes) -> tuple[list[Row], list[int], list[Rejection]]:
+    """The slow way, for batches with a bad row in them."""
+    try:
+        raw_rows = _raw_rows.decode(body)
+    except msgspec.DecodeError as error:
+        raise Refused("malformed_json", "Send a JSON array of readings, or one reading as an object.", 400) from error
+    rows, indexes, rejected = [], [], []
+    for index, raw in enumerate(raw_rows):
+        try:
+            rows.append(_row.decode(raw))
+            indexes.append(index)
+        except msgspec.DecodeError as error:
+            rejected.append(Rejection(index, _code_of(str(error)), str(error)))
+    return rows, indexes, rejected
+
+
+def _code_of(message: str) -> str:
+    if "missing required field" in message:
+        return "missing_field"
+    if "timezone" in message:
+        return "naive_timestamp"
+    for name in ("sensor_id", "timestamp", "value", "quality", "unit"):
+        if f"`$.{name}`" in message:
+            return f"invalid_{name}"
+    return "invalid_row"

@@ -1,0 +1,102 @@
+"""Stored readings of many sensors as columns, one query for all of them.
+
+Readings below QUALITY_THRESHOLD are left out: they are neither scored nor learned from. Times are microseconds UTC.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+from django.conf import settings
+from numpy.typing import NDArray
+
+from sensors.arrays import Bigints, Doubles, Timestamps, numpy_cursor
+
+Series = tuple[NDArray[np.int64], NDArray[np.float64]]
+EMPTY: Series = (np.empty(0, np.int64), np.empty(0, np.float64))
+
+
+class Window(NamedTuple):
+    """From `start` (inclusive) to `stop` (exclusive), looked at once per `step`."""
+
+    sensor: int
+    start: int
+    stop: int
+    step: int
+
+
+def firsts(sensors: list[int]) -> dict[int, int]:
+    """When each sensor's first stored reading was; sensors without one are missing."""
+    with numpy_cursor() as cursor:
+        cursor.execute(
+            """
+            SELECT s.id, (extract(epoch FROM r.timestamp) * 1000000)::bigint
+            FROM unnest(%s) AS s(id)
+            CROSS JOIN LATERAL (
+                SELECT timestamp FROM sensors_reading WHERE sensor_id = s.id ORDER BY timestamp LIMIT 1
+            ) r
+            """,
+            [Bigints(np.array(sensors, np.int64))],
+        )
+        return dict(cursor.fetchall())
+
+
+def samples(windows: list[Window]) -> list[Series]:
+    """For each window, the first good reading of every step, in time order: the cost does not grow with a sensor's rate."""
+    columns = np.array(windows, np.int64).reshape(-1, 4).T
+    found = [EMPTY] * len(windows)
+    with numpy_cursor() as cursor:
+        cursor.execute(
+            """
+            SELECT w.number, array_agg(r.timestamp ORDER BY r.timestamp), array_agg(r.value ORDER BY r.timestamp)
+            FROM unnest(%s, %s, %s, %s) WITH ORDINALITY AS w(sensor, start, stop, step, number)
+            CROSS JOIN LATERAL generate_series(
+                w.start, w.stop - interval '1 microsecond', make_interval(secs => w.step)
+            ) AS grid(time)
+            CROSS JOIN LATERAL (
+                SELECT timestamp, value FROM sensors_reading
+                WHERE sensor_id = w.sensor AND timestamp >= grid.time
+                    AND timestamp < least(grid.time + make_interval(secs => w.step), w.stop) AND quality >= %s
+                ORDER BY timestamp LIMIT 1
+            ) r
+            GROUP BY w.number
+            """,
+            [
+                Bigints(columns[0]),
+                Timestamps(columns[1]),
+                Timestamps(columns[2]),
+                Doubles(columns[3] / 1e6),
+                settings.QUALITY_THRESHOLD,
+            ],
+        )
+        for number, timestamps, values in cursor.fetchall():
+            found[number - 1] = (timestamps, values)
+    return found
+
+
+def spans(sensors: list[int], starts: list[int], ends: list[int], context: int) -> dict[int, Series]:
+    """All good readings of each sensor from its start to its end (inclusive), and up to `context` ones just before."""
+    with numpy_cursor() as cursor:
+        cursor.execute(
+            """
+            SELECT s.sensor, array_agg(r.timestamp ORDER BY r.timestamp), array_agg(r.value ORDER BY r.timestamp)
+            FROM unnest(%s, %s, %s) AS s(sensor, first, last)
+            CROSS JOIN LATERAL (
+                (SELECT timestamp, value FROM sensors_reading
+                 WHERE sensor_id = s.sensor AND timestamp < s.first AND quality >= %s
+                 ORDER BY timestamp DESC LIMIT %s)
+                UNION ALL
+                (SELECT timestamp, value FROM sensors_reading
+                 WHERE sensor_id = s.sensor AND timestamp BETWEEN s.first AND s.last AND quality >= %s)
+            ) r
+            GROUP BY s.sensor
+            """,
+            [
+                Bigints(np.array(sensors, np.int64)),
+                Timestamps(np.array(starts, np.int64)),
+                Timestamps(np.array(ends, np.int64)),
+                settings.QUALITY_THRESHOLD,
+                context,
+                settings.QUALITY_THRESHOLD,
+            ],
+        )
+        return {sensor: (timestamps, values) for sensor, timestamps, values in cursor.fetchall()}
