@@ -15,7 +15,7 @@ from mlops.detectors.robust import DAY_US, HOUR_US, Profile
 from mlops.models import Baseline
 from sensors import history
 
-FIRST_BLOCK_US = 15_000_000
+FIRST_BLOCK_US = 5_000_000
 HISTORY_US = 14 * DAY_US
 # A day and more of history is looked at every five minutes: 4,032 readings at most, whatever the sensor's rate.
 SAMPLE_STEP_US = 300_000_000
@@ -34,7 +34,7 @@ def block_starts(timestamps: NDArray[np.int64], first: int) -> NDArray[np.int64]
 
 
 def profiles_of(blocks: set[Block], firsts: dict[int, int]) -> dict[Block, Profile | None]:
-    """The profile of every block; None where a sensor had no good reading before it. Missing ones are learned and kept."""
+    """The profile of every block; None where a sensor had too few good readings before it. Missing ones are learned and kept."""
     found = _stored(blocks)
     if missing := blocks - found.keys():
         learned = _learn(missing, firsts)

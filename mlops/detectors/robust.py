@@ -17,6 +17,8 @@ SMALLEST_RELATIVE_SPREAD = 0.001
 # A daily pattern is used when it has been seen on this many days and leaves at most this share of the spread.
 DAILY_PATTERN_DAYS = 3
 DAILY_PATTERN_GAIN = 0.8
+# The spread of fewer readings than this says nothing.
+FEWEST_READINGS = 10
 HOUR_US = 3_600_000_000
 DAY_US = 24 * HOUR_US
 
@@ -37,8 +39,8 @@ class Profile:
 
 
 def learn(timestamps: NDArray[np.int64], values: NDArray[np.float64]) -> Profile | None:
-    """The profile of readings in time order (timestamps in microseconds UTC); None without any."""
-    if not len(values):
+    """The profile of readings in time order (timestamps in microseconds UTC); None when they are too few for one."""
+    if len(values) < FEWEST_READINGS:
         return None
     median = float(np.median(values))
     residuals = values - median

@@ -55,7 +55,9 @@ class Command(BaseCommand):
         try:
             zone = ZoneInfo(options["timezone"]) if options["timezone"] else None
         except (ZoneInfoNotFoundError, ValueError) as error:
-            raise CommandError(f"Time zone {options['timezone']!r} is not known; write it like Europe/Berlin.") from error
+            raise CommandError(
+                f"Time zone {options['timezone']!r} is not known; write it like Europe/Berlin."
+            ) from error
         column_map = dict(part.split("=", 1) for part in options["column_map"].split(",") if "=" in part)
         try:
             file = options["file"].open("rb")
@@ -85,14 +87,22 @@ class Command(BaseCommand):
             raise CommandError(f"Sensor {sensor_id!r} is new and there are several sites: name one with --site.")
         site = sites[0] if sites else Site.objects.create(name="Imported")
         asset, _ = Asset.objects.get_or_create(site=site, name="Imported", defaults={"level": Asset.Level.AREA})
-        kind = next((kind for kind, default in units.DEFAULT_UNIT.items() if units.conversion(unit, default)), "generic")
+        kind = next(
+            (kind for kind, default in units.DEFAULT_UNIT.items() if units.conversion(unit, default)), "generic"
+        )
         sensor = Sensor(asset=asset, sensor_id=sensor_id, kind=kind, unit=unit)
         sensor.clean_fields()
         sensor.save()
         self.stderr.write(f"Sensor {sensor_id} is new: created on asset {asset} of site {site}.")
 
     def _store(
-        self, file: IO[bytes], sensor_id: str, unit: str, zone: ZoneInfo | None, column_map: dict[str, str], dry_run: bool
+        self,
+        file: IO[bytes],
+        sensor_id: str,
+        unit: str,
+        zone: ZoneInfo | None,
+        column_map: dict[str, str],
+        dry_run: bool,
     ) -> Report:
         report = Report()
         size = Path(file.name).stat().st_size

@@ -1,0 +1,77 @@
+"""A whole platform of its own, as `make up` starts it: own directory, own port, never the user's data."""
+
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import httpx
+
+BASE_DIR = Path(__file__).resolve().parent.parent
+
+
+@dataclass
+class Platform:
+    state_dir: Path
+    url: str
+    process: "subprocess.Popen[bytes]"
+    log: Path
+    environment: dict[str, str]
+
+    def health(self) -> httpx.Response:
+        return httpx.get(f"{self.url}/health", timeout=5)
+
+    def wait_until_healthy(self, timeout_seconds: float = 120, status: str = "ok") -> None:
+        deadline = time.monotonic() + timeout_seconds
+        while time.monotonic() < deadline:
+            try:
+                if self.health().json()["status"] == status:
+                    return
+            except (httpx.HTTPError, ValueError):
+                pass
+            if self.process.poll() is not None:
+                break
+            time.sleep(0.2)
+        raise TimeoutError(f"The platform did not become healthy:\n{self.log.read_text()[-4000:]}")
+
+    def manage(self, *arguments: str) -> str:
+        command = [sys.executable, str(BASE_DIR / "manage.py"), *arguments]
+        done = subprocess.run(command, env=self.environment, capture_output=True, text=True, check=False, timeout=120)
+        if done.returncode:
+            raise RuntimeError(f"manage.py {' '.join(arguments)} failed:\n{done.stdout}{done.stderr}")
+        return done.stdout
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+@contextmanager
+def running(**variables: str) -> Iterator[Platform]:
+    """Start `manage.py up` with these environment variables, wait until it is healthy, stop it at the end."""
+    state_dir = Path(tempfile.mkdtemp(prefix="sm-platform-"))
+    port = free_port()
+    environment = {key: value for key, value in os.environ.items() if key not in ("DATABASE_URL", "REDIS_URL")}
+    environment |= {"STATE_DIR": str(state_dir), "PORT": str(port), "DEMO": "0", **variables}
+    log = state_dir / "terminal.log"
+    with log.open("wb") as output:
+        command = [sys.executable, str(BASE_DIR / "manage.py"), "up"]
+        process = subprocess.Popen(command, env=environment, stdout=output, stderr=output, start_new_session=True)
+    platform = Platform(state_dir, f"http://127.0.0.1:{port}", process, log, environment)
+    try:
+        platform.wait_until_healthy()
+        yield platform
+    finally:
+        process.send_signal(signal.SIGTERM)
+        process.wait(60)
+        shutil.rmtree(state_dir, ignore_errors=True)
