@@ -16,6 +16,7 @@ from sensors.models import Asset, Sensor
 # An alert whose cause goes on is rewritten at most this often, unless it becomes more severe.
 UPDATE_INTERVAL = timedelta(seconds=5)
 
+
 def raise_alert(
     *,
     asset: Asset,
@@ -33,6 +34,7 @@ def raise_alert(
     the same row: the partial unique index decides.
     """
     now = timezone.now()
+    alert: Alert
     with transaction.atomic():
         alert, created = Alert.objects.select_for_update().get_or_create(
             dedup_key=dedup_key,
@@ -66,7 +68,7 @@ def raise_alert(
 def update(
     alert: Alert, *, title: str, severity: Severity, evidence: dict[str, Any], start: datetime, end: datetime
 ) -> None:
-    """The cause of an alert goes on: keep what is now known of it. A resolved alert of live data stays as it was left."""
+    """The cause of an alert goes on: keep what is now known of it. A resolved live alert stays as it was left."""
     now = timezone.now()
     with transaction.atomic():
         alert = Alert.objects.select_for_update().get(pk=alert.pk)
@@ -132,9 +134,7 @@ def _move(alert: Alert, to_state: State, by: User | None, reason: str) -> Alert:
             return alert
         if alert.state == State.RESOLVED:
             raise Refused("alert_resolved", "This alert is resolved; it can no longer be changed.")
-        Transition.objects.create(
-            alert=alert, from_state=alert.state, to_state=to_state, at=now, by=by, reason=reason
-        )
+        Transition.objects.create(alert=alert, from_state=alert.state, to_state=to_state, at=now, by=by, reason=reason)
         alert.state = to_state
         if to_state == State.RESOLVED:
             alert.resolved_at = now

@@ -14,4 +14,4 @@ class Config(AppConfig):
 
 
 class AdminConfig(DjangoAdminConfig):
-    default_site = "config.admin.AdminSite"
+    default_site = "config.admin_site.AdminSite"

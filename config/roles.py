@@ -69,10 +69,7 @@ ROLES: dict[str, Role] = {
             "auth.add_user",
             "auth.change_user",
             "auth.view_group",
-            *(
-                f"django_celery_beat.{verb}_periodictask"
-                for verb in ("view", "change")
-            ),
+            *(f"django_celery_beat.{verb}_periodictask" for verb in ("view", "change")),
         ),
         includes=("engineer",),
     ),

@@ -19,9 +19,9 @@ env = Env(eager=False)
 env.read_env(str(BASE_DIR / ".env"), recurse=False)
 
 # Where this installation keeps its database, keys and logs.
-STATE_DIR = (BASE_DIR / env.path("STATE_DIR", ".data")).resolve()
+STATE_DIR = (BASE_DIR / env.str("STATE_DIR", ".data")).resolve()
 # Where the published data sets lie that tests and benchmarks read.
-DATA_DIR = (BASE_DIR / env.path("DATA_DIR", "../shared/data")).resolve()
+DATA_DIR = (BASE_DIR / env.str("DATA_DIR", "../shared/data")).resolve()
 
 HOST = env.str("HOST", "127.0.0.1")
 PORT = env.int("PORT", 8000, validate=validate.Range(min=1, max=65535))
@@ -30,7 +30,7 @@ DEMO = env.bool("DEMO", True)
 HTTPS_ONLY = env.bool("HTTPS_ONLY", False)
 SECRET_KEY = env.str("SECRET_KEY", "")
 ALLOWED_HOSTS = env.list("ALLOWED_HOSTS", ["localhost", "127.0.0.1", "[::1]"])
-CSRF_TRUSTED_ORIGINS = env.list("CSRF_TRUSTED_ORIGINS", [])
+CSRF_TRUSTED_ORIGINS: list[str] = env.list("CSRF_TRUSTED_ORIGINS", [])
 DATABASE_URL = env.str("DATABASE_URL", "")
 REDIS_URL = env.str("REDIS_URL", "")
 MLFLOW_TRACKING_URI = env.str("MLFLOW_TRACKING_URI", "")
@@ -115,7 +115,7 @@ TEMPLATES = [
 DATABASES = {
     "default": {
         **dj_database_url.parse(DATABASE_URL or embedded.database_url(STATE_DIR), engine="sensors.timescale"),
-        "OPTIONS": {"pool": {"min_size": 1, "max_size": 8, "timeout": 10}},
+        "OPTIONS": {"pool": {"min_size": 4, "max_size": 8, "timeout": 10}},
     }
 }
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
@@ -227,6 +227,15 @@ SPECTACULAR_SETTINGS = {
     "SWAGGER_UI_FAVICON_HREF": "SIDECAR",
     "SCHEMA_PATH_PREFIX": "/api/v1",
     "COMPONENT_SPLIT_REQUEST": True,
+    # Fields of several models share these names; each gets a name of its own in the document.
+    "ENUM_NAME_OVERRIDES": {
+        "SensorKind": "sensors.units.Kind",
+        "SensorStatus": "sensors.models.Sensor.Status",
+        "AlertKind": "alerts.models.Alert.Kind",
+        "AlertState": "alerts.models.State",
+        "WorkState": ["waiting", "dead", "done"],
+        "WorkOrderState": "maintenance.models.WorkOrder.State",
+    },
 }
 
 DATA_UPLOAD_MAX_MEMORY_SIZE = MAX_BODY_BYTES
@@ -269,6 +278,7 @@ LOGGING = {
         "django.utils.autoreload": {"level": "WARNING"},
         "celery.beat": {"level": "WARNING"},
         "celery.app.trace": {"level": "WARNING"},
+        "celery.worker.request": {"level": "WARNING"},
         "celery.worker.strategy": {"level": "WARNING"},
         "httpx": {"level": "WARNING"},
         "httpcore": {"level": "WARNING"},

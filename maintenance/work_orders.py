@@ -14,7 +14,6 @@ from maintenance.models import MaintenanceLog, Verdict, WorkOrder
 from sensors import live
 from sensors.errors import Refused
 from sensors.models import Asset
-from sensors.models import Asset
 
 
 def open_for_alert(alert: Alert, by: User) -> WorkOrder:
@@ -41,7 +40,8 @@ def open_for_alert(alert: Alert, by: User) -> WorkOrder:
             return order
     except IntegrityError:
         # Two people tapped at once: the partial unique index let one of them through.
-        return WorkOrder.objects.running().get(alert=alert)
+        running: WorkOrder = WorkOrder.objects.running().get(alert=alert)
+        return running
 
 
 def open_for_asset(
@@ -107,8 +107,8 @@ def add_log(
 def close(order: WorkOrder, by: User, outcome: Verdict.Outcome, notes: str = "") -> WorkOrder:
     """Close the order with what was found: logs `notes`, gives the verdict on its alert and resolves that.
 
-    Closing again with the same outcome changes nothing, so that a phone may send twice. Raises Refused when the order was
-    closed with another outcome or cancelled.
+    Closing again with the same outcome changes nothing, so that a phone may send twice. Raises Refused when the order
+    was closed with another outcome or cancelled.
     """
     with transaction.atomic():
         order = WorkOrder.objects.select_for_update(of=("self",)).select_related("alert").get(pk=order.pk)

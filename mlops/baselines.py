@@ -1,8 +1,8 @@
 """Which readings a sensor is measured against: those before a block of time, learned once per block and then kept.
 
-A reading's block follows from its timestamp and the sensor's first reading alone, and a `Baseline` row never changes, so
-that neither the order of batches nor a second scoring can change a score. In a sensor's first day a block begins whenever
-the history has doubled; after that, every hour.
+A reading's block follows from its timestamp and the sensor's first reading alone, and a `Baseline` row never changes,
+so that neither the order of batches nor a second scoring can change a score. In a sensor's first day a block begins
+whenever the history has doubled; after that, every hour.
 """
 
 from datetime import UTC, datetime
@@ -26,7 +26,7 @@ Block = tuple[int, int]  # (sensor's primary key, start of the block in microsec
 
 
 def block_starts(timestamps: NDArray[np.int64], first: int) -> NDArray[np.int64]:
-    """The start of the block of each timestamp, for a sensor whose first reading was at `first` (all microseconds UTC)."""
+    """The start of the block of each timestamp, for a sensor first read at `first` (all in microseconds UTC)."""
     ages = np.maximum(timestamps - first, 0)
     doublings = np.floor(np.log2(np.maximum(ages, FIRST_BLOCK_US) / FIRST_BLOCK_US))
     young = first + np.where(ages < FIRST_BLOCK_US, 0, FIRST_BLOCK_US * 2**doublings).astype(np.int64)
@@ -34,7 +34,9 @@ def block_starts(timestamps: NDArray[np.int64], first: int) -> NDArray[np.int64]
 
 
 def profiles_of(blocks: set[Block], firsts: dict[int, int]) -> dict[Block, Profile | None]:
-    """The profile of every block; None where a sensor had too few good readings before it. Missing ones are learned and kept."""
+    """The profile of every block; None where a sensor had too few good readings before it. Missing ones are learned and
+    kept.
+    """
     found = _stored(blocks)
     if missing := blocks - found.keys():
         learned = _learn(missing, firsts)

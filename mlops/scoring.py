@@ -1,7 +1,7 @@
 """Stored batches -> scores -> anomalies -> alerts, for many sensors at once.
 
-A score depends on stored readings alone (see `mlops.baselines`), so a batch may be scored twice, late, or together with any
-others. One sensor is scored by one worker at a time, which keeps its anomalies from being recorded twice.
+A score depends on stored readings alone (see `mlops.baselines`), so a batch may be scored twice, late, or together with
+any others. One sensor is scored by one worker at a time, which keeps its anomalies from being recorded twice.
 """
 
 from collections.abc import Iterator
@@ -26,11 +26,14 @@ from sensors.models import Asset, ReadingBatch, Sensor
 
 # Robust standard deviations from normal at which a reading is anomalous.
 LIMIT = 4.0
-# Until a baseline has seen a whole day, it knows nothing of the daily cycle: the limit is this many times higher.
-SHORT_HISTORY_FACTOR = 2.0
+# Until a baseline has seen a whole day it knows nothing of the daily cycle: the limit is this many times higher. A slow
+# swing that has just turned looks flat; when the history has doubled, it has moved by about 12 of the spreads seen so
+# far.
+SHORT_HISTORY_FACTOR = 3.0
 # A single reading this many times beyond the limit is recorded even if nothing follows.
 EXTREME_FACTOR = 3.0
-# Anomalous readings with smaller gaps between them belong to one event: machines come back slowly, alerts should not flap.
+# Anomalous readings with smaller gaps between them belong to one event: machines come back slowly, alerts should not
+# flap.
 EVENT_GAP = timedelta(hours=6)
 # After an alert was resolved the machine gets this long to come back to normal before the sensor may alert again.
 SETTLING = timedelta(minutes=1)
@@ -85,9 +88,7 @@ def _settled_after(sensors: list[int]) -> dict[int, datetime]:
     return {sensor: last + SETTLING for sensor, last in resolved}
 
 
-def _events(
-    spans: dict[int, tuple[datetime, datetime]], settled: dict[int, datetime]
-) -> Iterator[tuple[int, Event]]:
+def _events(spans: dict[int, tuple[datetime, datetime]], settled: dict[int, datetime]) -> Iterator[tuple[int, Event]]:
     starts, ends = zip(*spans.values(), strict=True)
     series = history.spans(list(spans), [_us(at) for at in starts], [_us(at) for at in ends], context=validation.N - 1)
     firsts = history.firsts(list(series))
@@ -182,7 +183,7 @@ def _join(sensor: Sensor, event: Event, historical: bool, since: datetime | None
         end__gte=max(event.start - EVENT_GAP, since or event.start - EVENT_GAP),
         start__lte=event.end + EVENT_GAP,
     )
-    known = list(near.select_related("alert").order_by("start"))
+    known: list[Anomaly] = list(near.select_related("alert").order_by("start"))
     fresh = _as_anomaly(sensor, event, historical)
     if not known:
         return fresh

@@ -1,4 +1,6 @@
-"""Which anomalies deserve a person's attention. Each layer looks at one thing and says what it saw; none looks anything up."""
+"""Which anomalies deserve a person's attention. Each layer looks at one thing and says what it saw; none looks anything
+up.
+"""
 
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -16,7 +18,9 @@ ENOUGH_READINGS = 30
 
 @dataclass(frozen=True)
 class Candidate:
-    """What validation looks at. `peak` and `limit` are in robust standard deviations; `hits` counts of the last N readings."""
+    """What validation looks at. `peak` and `limit` are in robust standard deviations; `hits` counts of the last N
+    readings.
+    """
 
     peak: float
     limit: float
@@ -47,7 +51,7 @@ class Decision:
 
 
 def validate(candidate: Candidate) -> Decision:
-    """Weigh a candidate: missing history and maintenance decide alone, persistence and strength add up to a confidence."""
+    """Weigh a candidate: missing history and maintenance decide alone, persistence and strength make a confidence."""
     layers = (history(candidate), maintenance(candidate), persistence(candidate), strength(candidate))
     confidence = PERSISTENCE_WEIGHT * min(1.0, candidate.hits / K) + STRENGTH_WEIGHT * min(
         1.0, candidate.peak / (2 * candidate.limit)

@@ -1,8 +1,8 @@
 """NumPy columns to and from PostgreSQL in its binary array format, so that a batch is one statement and one round trip.
 
-`INSERT ... SELECT FROM unnest(arrays)` was measured against binary COPY through a staging table: the same rate at 5,000 rows
-and more, 1.4 to 1.8 times the rate at 50 rows, and it needs no temporary table.
-Format: PostgreSQL source, src/backend/utils/adt/arrayfuncs.c, array_send and array_recv.
+`INSERT ... SELECT FROM unnest(arrays)` was measured against binary COPY through a staging table: the same rate at 5,000
+rows and more, 1.4 to 1.8 times the rate at 50 rows, and it needs no temporary table. Format: PostgreSQL source,
+src/backend/utils/adt/arrayfuncs.c, array_send and array_recv.
 """
 
 from collections.abc import Iterator
@@ -67,7 +67,9 @@ class _ArrayLoader(Loader):
     offset = 0
 
     def load(self, data: Buffer) -> NDArray[Any]:
-        return np.frombuffer(data, self.dtype, offset=HEADER_BYTES)["value"].astype(self.dtype["value"].newbyteorder("="))
+        return np.frombuffer(data, self.dtype, offset=HEADER_BYTES)["value"].astype(
+            self.dtype["value"].newbyteorder("=")
+        )
 
 
 class _TimestampLoader(_ArrayLoader):
@@ -89,8 +91,8 @@ _DUMPERS = {
 def numpy_cursor() -> Iterator[Cursor[Any]]:
     """A cursor that takes `Bigints`, `Timestamps` and `Doubles`, and gives arrays without NULLs back as NumPy columns.
 
-    Timestamps come back as int64 microseconds since 1970-01-01 UTC. It shares the present transaction of Django's default
-    connection; Django's own cursors bind on the client's side, as text.
+    Timestamps come back as int64 microseconds since 1970-01-01 UTC. It shares the present transaction of Django's
+    default connection; Django's own cursors bind on the client's side, as text.
     """
     connection.ensure_connection()
     with connection.wrap_database_errors, Cursor(connection.connection) as cursor:

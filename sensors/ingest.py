@@ -1,11 +1,11 @@
 """The only way readings get into the database.
 
-`store_batch` checks a batch, stores what is good and writes the work it causes, all in one transaction. When it returns,
-the rows are durable: a caller may be told so.
+`store_batch` checks a batch, stores what is good and writes the work it causes, all in one transaction. When it
+returns, the rows are durable: a caller may be told so.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from functools import partial
 from typing import Any
@@ -23,6 +23,10 @@ from sensors.models import Pending, ReadingBatch, Sensor
 from sensors.querysets import Viewer
 
 
+# 1980-01-01 UTC. A device that lost its clock counts from 1970; such a reading would pass for the sensor's first.
+EARLIEST_US = 315_532_800_000_000
+
+
 @dataclass(frozen=True)
 class Stored:
     """What became of a batch. `batch_id` is None when it held nothing new."""
@@ -37,7 +41,7 @@ class Stored:
             "batch": self.batch_id,
             "accepted": self.accepted,
             "duplicates": self.duplicates,
-            "rejected": [row._asdict() for row in self.rejected],
+            "rejected": [asdict(row) for row in self.rejected],
         }
 
 
@@ -50,8 +54,8 @@ def store_batch(
 ) -> Stored:
     """Store the good rows of a batch, once each, and say which rows were refused and why.
 
-    The first value of a `(sensor, timestamp)` wins; later ones count as duplicates. Sensors that `user` may not see count
-    as unknown; without a user every sensor is known.
+    The first value of a `(sensor, timestamp)` wins; later ones count as duplicates. Sensors that `user` may not see
+    count as unknown; without a user every sensor is known.
     """
     now = timezone.now()
     batch = _Batch(columns, user)
@@ -104,7 +108,9 @@ class _Batch:
         self.repeated = 0
         known = Sensor.objects.all() if user is None else Sensor.objects.visible_to(user)
         fields = ("sensor_id", "pk", "unit", "range_low", "range_high", "status", "asset__site_id")
-        rows = known.filter(sensor_id__in=columns.sensor_ids).values_list(*fields, named=True)
+        # PostgreSQL has no text with NUL in it, so no sensor has such a key, and asking for one would be an error.
+        asked = [sensor_id for sensor_id in columns.sensor_ids if "\0" not in sensor_id]
+        rows = known.filter(sensor_id__in=asked).values_list(*fields, named=True)
         by_id = {row.sensor_id: row for row in rows}
         self.sensors = [by_id.get(sensor_id) for sensor_id in columns.sensor_ids]
 
@@ -139,7 +145,7 @@ class _Batch:
         )
 
     def sensor_id(self, row: int) -> str:
-        return self.columns.sensor_ids[self.columns.codes[row]]
+        return self.columns.sensor_ids[int(self.columns.codes[row])]
 
     def refuse_unknown_sensors(self) -> None:
         self.refuse(
@@ -161,7 +167,7 @@ class _Batch:
         names = [units.canonical(name) for name in self.columns.unit_names]
 
         def name_of(row: int) -> str:
-            return self.columns.unit_names[self.columns.units[row]]
+            return self.columns.unit_names[int(self.columns.units[row])]
 
         unknown = np.array([name is None for name in names])[self.columns.units] & named
         self.refuse(unknown, "unknown_unit", lambda row: f"Unit {name_of(row)!r} is not known.")
@@ -189,11 +195,18 @@ class _Batch:
         )
         bad_quality = ~((self.columns.qualities >= 0) & (self.columns.qualities <= 1))
         self.refuse(bad_quality, "invalid_quality", lambda row: "Quality lies between 0 and 1.")
+        self.refuse(
+            self.columns.timestamps < EARLIEST_US,
+            "timestamp_too_old",
+            lambda row: "The timestamp lies before 1980: the sender's clock was probably reset.",
+        )
         latest_us = int((now.timestamp() + settings.FUTURE_TOLERANCE_SECONDS) * 1e6)
         self.refuse(
             self.columns.timestamps > latest_us,
             "timestamp_in_future",
-            lambda row: f"The timestamp is more than {settings.FUTURE_TOLERANCE_SECONDS} s ahead of the server's clock.",
+            lambda row: (
+                f"The timestamp is more than {settings.FUTURE_TOLERANCE_SECONDS} s ahead of the server's clock."
+            ),
         )
 
     def keep_first_of_each(self) -> None:

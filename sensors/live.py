@@ -1,6 +1,7 @@
 """Hints to open pages: "something about alerts of this site has changed". The page then fetches what it shows.
 
-A hint carries no data, so losing one costs freshness and never truth, and nobody can learn from one what they may not see.
+A hint carries no data, so losing one costs freshness and never truth, and nobody can learn from one what they may not
+see.
 """
 
 import logging

@@ -7,6 +7,7 @@ from datetime import timedelta
 from django.conf import settings
 from django.contrib.auth.models import User
 from django.contrib.postgres.fields import ArrayField
+from django.core.exceptions import ValidationError
 from django.core.validators import RegexValidator
 from django.db import models
 from django.db.models import Q
@@ -24,7 +25,11 @@ from sensors.querysets import (
     SensorQuerySet,
     SiteQuerySet,
 )
-from sensors.units import Kind, Unit
+from sensors.units import UNIT_CHOICES, Kind
+
+
+def _refused(field: str, code: str, detail: str) -> ValidationError:
+    return ValidationError({field: ValidationError(detail, code=code)})
 
 
 class Site(models.Model):
@@ -77,6 +82,21 @@ class Asset(models.Model):
     def get_absolute_url(self) -> str:
         return reverse("sensors:asset", args=[self.pk])
 
+    def clean(self) -> None:
+        """Raises ValidationError when the asset's place in the tree is impossible."""
+        if self.pk and Asset.objects.exclude(site=self.site_id).filter(pk=self.pk).exists():
+            # Its alerts, work orders and readings belong to the site they arose at.
+            raise _refused("site", "fixed", "An asset stays at its site; create a new one instead.")
+        seen = {self.pk} if self.pk else set()
+        ancestor = self.parent
+        while ancestor is not None:
+            if ancestor.site_id != self.site_id:
+                raise _refused("parent", "other_site", "The parent is an asset of another site.")
+            if ancestor.pk in seen:
+                raise _refused("parent", "circular", "An asset cannot be part of itself.")
+            seen.add(ancestor.pk)
+            ancestor = ancestor.parent
+
 
 class Sensor(models.Model):
     """One measured quantity of an asset. `sensor_id` is the name the outside world knows it by."""
@@ -94,7 +114,7 @@ class Sensor(models.Model):
     )
     name = models.CharField(max_length=100, blank=True)
     kind = models.CharField(max_length=20, choices=Kind.choices)
-    unit = models.CharField(max_length=10, choices=Unit.choices, help_text="The unit values are stored and shown in.")
+    unit = models.CharField(max_length=10, choices=UNIT_CHOICES, help_text="The unit values are stored and shown in.")
     cadence_seconds = models.FloatField(null=True, blank=True, help_text="Expected seconds between two readings.")
     range_low = models.FloatField(null=True, blank=True, help_text="Below this no real value can be.")
     range_high = models.FloatField(null=True, blank=True, help_text="Above this no real value can be.")
@@ -110,6 +130,19 @@ class Sensor(models.Model):
 
     def get_absolute_url(self) -> str:
         return reverse("sensors:readings", args=[self.pk])
+
+    def clean(self) -> None:
+        """Raises ValidationError when the sensor contradicts itself or what it measured so far."""
+        if self.cadence_seconds is not None and self.cadence_seconds <= 0:
+            raise _refused("cadence_seconds", "invalid", "Readings come more than 0 seconds apart.")
+        if self.range_low is not None and self.range_high is not None and self.range_low >= self.range_high:
+            raise _refused("range_high", "invalid", "The upper end lies above the lower one.")
+        before = Sensor.objects.select_related("asset").filter(pk=self.pk).first() if self.pk else None
+        if before and before.unit != self.unit:
+            # The stored values would silently mean something else.
+            raise _refused("unit", "fixed", "The unit of a sensor is fixed; retire it and create a new one.")
+        if before and self.asset_id and before.asset.site_id != self.asset.site_id:
+            raise _refused("asset", "fixed", "A sensor stays at its site; retire it and create a new one.")
 
 
 class Reading(models.Model):
@@ -159,7 +192,8 @@ class ReadingBatch(models.Model):
 class Pending(models.Model):
     """One consumer's work on one batch, written in the batch's own transaction and deleted when it is done.
 
-    A row with `dead_at` is a dead letter: it failed after every retry and waits for a person (admin action "try again").
+    A row with `dead_at` is a dead letter: it failed after every retry and waits for a person (admin action "try
+    again").
     """
 
     batch = models.ForeignKey(ReadingBatch, on_delete=models.CASCADE, related_name="pending")

@@ -1,7 +1,8 @@
 """The outbox: work that stored readings cause, kept as rows beside the readings and drained by Celery.
 
-A `Pending` row is written in the transaction of its batch and deleted in the transaction that did the work, so a process
-that dies at any point leaves either both or neither. Messages to Celery only say "look now"; the sweep finds the rest.
+A `Pending` row is written in the transaction of its batch and deleted in the transaction that did the work, so a
+process that dies at any point leaves either both or neither. Messages to Celery only say "look now"; the sweep finds
+the rest.
 """
 
 import logging
@@ -33,7 +34,7 @@ def nudge() -> None:
     for consumer in settings.OUTBOX_CONSUMERS:
         try:
             if cache.add(_nudge_key(consumer), 1, timeout=NUDGE_SECONDS):
-                drain_task.apply_async([consumer], expires=NUDGE_SECONDS)
+                drain_task.apply_async((consumer,), expires=NUDGE_SECONDS)
         except Exception:
             logger.warning("nudge not sent; the sweep will find the work", extra={"consumer": consumer})
 

@@ -12,7 +12,7 @@ Viewer = User | AnonymousUser
 
 
 class SiteScopedQuerySet(models.QuerySet):  # type: ignore[type-arg]
-    """Rows that belong to a site, found along `site_path`; members of the site see them, and those who see all sites."""
+    """Rows that belong to a site, found along `site_path`; its members see them, and those who see all sites."""
 
     site_path = "site"
 

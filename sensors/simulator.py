@@ -1,8 +1,8 @@
 """The demo plant: a pump, a motor and a compressor as a small physical model.
 
-Every value follows from what drives a plant: the load of the shift, the temperature of the day, and wear. Sensors of one
-machine move together because they share these. The model knows nothing of the platform; `seed_demo` stores its past and
-`manage.py simulate` sends its present through the same HTTP door as everybody else.
+Every value follows from what drives a plant: the load of the shift, the temperature of the day, and wear. Sensors of
+one machine move together because they share these. The model knows nothing of the platform; `seed_demo` stores its past
+and `manage.py simulate` sends its present through the same HTTP door as everybody else.
 """
 
 from collections.abc import Callable
@@ -19,8 +19,8 @@ DAY_SECONDS = 86_400.0
 class Conditions:
     """What drives the plant at each of n times.
 
-    `load` is the share of rated load (about 0.55 to 0.95), `ambient` the air in °C, `wear` the damage of the machine from 0
-    (healthy) to 1 (about to fail).
+    `load` is the share of rated load (about 0.55 to 0.95), `ambient` the air in °C, `wear` the damage of the machine
+    from 0 (healthy) to 1 (about to fail).
     """
 
     load: Values
@@ -49,8 +49,8 @@ class Machine:
     sensors: dict[str, SimulatedSensor]
 
 
-# Vibration: velocity RMS of a healthy machine of this size lies near 1.5-2.5 mm/s; beyond 7.1 it is dangerous (ISO 20816-3).
-# Worn bearings shake with the square of the damage, run hot, cost current and lose flow.
+# Vibration: velocity RMS of a healthy machine of this size lies near 1.5-2.5 mm/s; beyond 7.1 it is dangerous (ISO
+# 20816-3). Worn bearings shake with the square of the damage, run hot, cost current and lose flow.
 PUMP = Machine(
     "p101",
     "Pump P-101",
@@ -60,13 +60,21 @@ PUMP = Machine(
             "Bearing vibration", "vibration", "mm/s", 0.08, 0, 50, lambda c: 1.4 + 0.9 * c.load + 7.0 * c.wear**2
         ),
         "bearing_temperature": SimulatedSensor(
-            "Bearing temperature", "temperature", "°C", 0.25, -40, 150, lambda c: c.ambient + 18 + 14 * c.load + 24 * c.wear
+            "Bearing temperature",
+            "temperature",
+            "°C",
+            0.25,
+            -40,
+            150,
+            lambda c: c.ambient + 18 + 14 * c.load + 24 * c.wear,
         ),
         "pressure": SimulatedSensor(
             "Discharge pressure", "pressure", "kPa", 2.5, 0, 1600, lambda c: 430 - 60 * c.load**2 - 25 * c.wear
         ),
         "flow": SimulatedSensor("Flow", "flow", "m³/h", 0.5, 0, 200, lambda c: 92 * c.load - 6 * c.wear),
-        "current": SimulatedSensor("Motor current", "current", "A", 0.25, 0, 100, lambda c: 9 + 19 * c.load + 1.8 * c.wear),
+        "current": SimulatedSensor(
+            "Motor current", "current", "A", 0.25, 0, 100, lambda c: 9 + 19 * c.load + 1.8 * c.wear
+        ),
     },
 )
 MOTOR = Machine(
@@ -78,7 +86,13 @@ MOTOR = Machine(
             "Drive end vibration", "vibration", "mm/s", 0.06, 0, 50, lambda c: 1.1 + 0.7 * c.load + 5 * c.wear**2
         ),
         "winding_temperature": SimulatedSensor(
-            "Winding temperature", "temperature", "°C", 0.4, -40, 200, lambda c: c.ambient + 22 + 38 * c.load**2 + 30 * c.wear
+            "Winding temperature",
+            "temperature",
+            "°C",
+            0.4,
+            -40,
+            200,
+            lambda c: c.ambient + 22 + 38 * c.load**2 + 30 * c.wear,
         ),
         "current": SimulatedSensor("Current", "current", "A", 0.4, 0, 200, lambda c: 14 + 31 * c.load + 5 * c.wear),
         "speed": SimulatedSensor("Speed", "speed", "rpm", 1.2, 0, 3600, lambda c: 1496 - 24 * c.load - 8 * c.wear),

@@ -70,7 +70,7 @@ ALIASES: dict[str, str] = {
     "RPM": "rpm",
     "": "1",
 }
-Unit = TextChoices("Unit", [(f"U{i}", (name, name)) for i, name in enumerate(CONVERSIONS)])
+UNIT_CHOICES = [(name, name) for name in CONVERSIONS]
 
 DEFAULT_UNIT: dict[str, str] = {
     Kind.TEMPERATURE: "°C",

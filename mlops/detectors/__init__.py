@@ -1,1 +1,2 @@
-"""One detector a file. A detector learns from readings and scores readings; it decides nothing and remembers nothing."""
+"""One detector a file. A detector learns from readings and scores readings; it decides nothing and remembers nothing.
+"""

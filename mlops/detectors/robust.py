@@ -1,4 +1,5 @@
-"""The built-in detector of one sensor: distance from its median in robust standard deviations, by time of day if it helps.
+"""The built-in detector of one sensor: distance from its median in robust standard deviations, by time of day if it
+helps.
 
 It needs no training run and serves whatever has no model of its own.
 """
@@ -53,8 +54,9 @@ def learn(timestamps: NDArray[np.int64], values: NDArray[np.float64]) -> Profile
 
 def expected(profiles: list[Profile], which: NDArray[np.int64], timestamps: NDArray[np.int64]) -> NDArray[np.float64]:
     """The normal level at each timestamp, by the profile that `which` names for it."""
-    levels = np.array([[profile.median + offset for offset in profile.hour_offsets or [0.0] * 24] for profile in profiles])
-    return levels[which, _hours(timestamps)]
+    by_hour = [[profile.median + offset for offset in profile.hour_offsets or [0.0] * 24] for profile in profiles]
+    levels: NDArray[np.float64] = np.array(by_hour)[which, _hours(timestamps)]
+    return levels
 
 
 def score(
@@ -62,7 +64,8 @@ def score(
 ) -> NDArray[np.float64]:
     """How far each value lies from its normal level, in spreads; negative below it."""
     spreads = np.array([profile.spread for profile in profiles])
-    return (values - expected(profiles, which, timestamps)) / spreads[which]
+    scores: NDArray[np.float64] = (values - expected(profiles, which, timestamps)) / spreads[which]
+    return scores
 
 
 def _hours(timestamps: NDArray[np.int64]) -> NDArray[np.int64]:

@@ -34,7 +34,13 @@ class Layout:
 
 
 def read(
-    file: IO[bytes], *, sensor_id: str, unit: str, zone: tzinfo | None, column_map: dict[str, str], chunk_rows: int = CHUNK_ROWS
+    file: IO[bytes],
+    *,
+    sensor_id: str,
+    unit: str,
+    zone: tzinfo | None,
+    column_map: dict[str, str],
+    chunk_rows: int = CHUNK_ROWS,
 ) -> Iterator[Columns]:
     """Read a file chunk by chunk, in constant memory. `file` must be seekable.
 
@@ -55,8 +61,8 @@ def read(
 def _as_text(file: IO[bytes]) -> TextIOWrapper:
     magic = file.read(2)
     file.seek(0)
-    plain = gzip.open(file) if magic == GZIP_MAGIC else file
-    return TextIOWrapper(plain, encoding="utf-8-sig", newline="")  # type: ignore[arg-type]
+    plain = gzip.GzipFile(fileobj=file) if magic == GZIP_MAGIC else file
+    return TextIOWrapper(plain, encoding="utf-8-sig", newline="")
 
 
 def _layout(header: list[str], column_map: dict[str, str]) -> Layout:

@@ -1,4 +1,6 @@
-"""Readings as JSON: one object, or an array of objects, each `{"sensor_id", "timestamp", "value", "quality"?, "unit"?}`."""
+"""Readings as JSON: one object, or an array of objects, each `{"sensor_id", "timestamp", "value", "quality"?,
+"unit"?}`.
+"""
 
 from datetime import datetime
 from typing import Annotated
@@ -24,18 +26,14 @@ _raw_rows = msgspec.json.Decoder(list[msgspec.Raw])
 
 
 def parse(body: bytes) -> Columns:
-    """Rows that do not fit are put among the rejected; raises Refused (400) when the body is not JSON of this form at all."""
-    if body.lstrip()[:1] == b"{":
-        body = b"[" + body + b"]"
+    """Rows that do not fit are put among the rejected; raises Refused (400) when the body is no JSON of this form."""
     try:
-        rows, indexes, rejected = _rows.decode(body), None, []
-    except msgspec.ValidationError:
-        rows, indexes, rejected = _parse_row_by_row(body)
-    except msgspec.DecodeError as error:
-        raise Refused("malformed_json", f"The body is not valid JSON: {error}", status=400) from error
+        rows, indexes, rejected = _decode(body)
+    except RecursionError as error:
+        raise Refused("malformed_json", "The body is nested too deeply for readings.", 400) from error
     sensor_ids, codes = encode([row.sensor_id for row in rows])
     unit_names, units = encode([row.unit or "" for row in rows])
-    units = np.where(np.array([bool(name) for name in unit_names] or [False])[units], units, -1) if rows else units
+    blank = np.array([not name for name in unit_names], bool)
     return Columns(
         sensor_ids=sensor_ids,
         codes=codes,
@@ -44,13 +42,37 @@ def parse(body: bytes) -> Columns:
         values=np.array([row.value for row in rows], np.float64),
         qualities=np.array([row.quality for row in rows], np.float64),
         unit_names=unit_names,
-        units=units,
+        units=np.where(blank[units], -1, units),
         indexes=np.arange(len(rows)) if indexes is None else np.array(indexes, np.int64),
         rejected=rejected,
     )
 
 
-def _parse_row_by_row(body: bytes) -> tuple[list[Row], list[int], list[Rejection]]:
+def _decode(body: bytes) -> tuple[list[Row], list[int] | None, list[Rejection]]:
+    """The rows, their places (None: all of them, in order), and the rows that could not be read."""
+    _require_utf8(body)
+    if body.lstrip()[:1] == b"{":
+        body = b"[" + body + b"]"
+    try:
+        return _rows.decode(body), None, []
+    except msgspec.ValidationError:
+        return _decode_row_by_row(body)
+    except msgspec.DecodeError as error:
+        raise Refused("malformed_json", f"The body is not valid JSON: {error}", status=400) from error
+
+
+def _require_utf8(body: bytes) -> None:
+    """The decoder looks at most strings only when it builds them, which is too late to name the row."""
+    if not body.isascii():
+        try:
+            body.decode()
+        except UnicodeDecodeError as error:
+            raise Refused(
+                "malformed_json", f"The body is not UTF-8: {error.reason} at byte {error.start}.", 400
+            ) from error
+
+
+def _decode_row_by_row(body: bytes) -> tuple[list[Row], list[int], list[Rejection]]:
     """The slow way, for batches with a bad row in them."""
     try:
         raw_rows = _raw_rows.decode(body)

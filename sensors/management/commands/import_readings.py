@@ -34,8 +34,8 @@ class Report:
 
 class Command(BaseCommand):
     help = (
-        "Read a CSV file (gzipped or not) of one sensor's past into the platform. The readings are stored and scored like any "
-        "others; alerts are recorded as historical and nobody is notified. Importing a file again stores nothing twice."
+        "Read a CSV file (gzipped or not) of one sensor's past into the platform. The readings are stored and scored like "
+        "any others; alerts are recorded as historical and nobody is notified. Importing again stores nothing twice."
     )
 
     def add_arguments(self, parser: ArgumentParser) -> None:
@@ -124,12 +124,13 @@ class Command(BaseCommand):
     def _score(self, batches: list[int]) -> None:
         """See the imported batches through every consumer, together with whatever workers are running."""
         waiting = Pending.objects.waiting().filter(batch__in=batches)
-        with tqdm(total=len(batches) * len(settings.OUTBOX_CONSUMERS), desc="Scoring", unit="batch") as bar:
+        total = len(batches) * len(settings.OUTBOX_CONSUMERS)
+        with tqdm(total=total, desc="Scoring", unit="batch") as bar:
             while left := waiting.count():
-                bar.update(bar.total - left - bar.n)
+                bar.update(total - left - bar.n)
                 if not sum(outbox.drain(consumer) for consumer in settings.OUTBOX_CONSUMERS):
                     time.sleep(0.2)  # A worker has them, or a failed one waits for its next try.
-            bar.update(bar.total - bar.n)
+            bar.update(total - bar.n)
         if dead := Pending.objects.dead().filter(batch__in=batches).count():
             self.stderr.write(self.style.ERROR(f"{dead} batches could not be scored; see Pending work in the admin."))
 

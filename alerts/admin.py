@@ -1,0 +1,53 @@
+from collections.abc import Callable
+
+from django.contrib import admin, messages
+from django.contrib.auth.models import User
+from django.db.models import QuerySet
+from django.http import HttpRequest
+
+from alerts import lifecycle
+from alerts.models import Alert, Transition
+from sensors.admin import ReadOnly, SiteScopedAdmin, VisibleRelatedFilter
+from sensors.errors import Refused
+
+
+class TransitionInline(ReadOnly, admin.TabularInline):  # type: ignore[type-arg]
+    model = Transition
+    fields = ["at", "from_state", "to_state", "by", "reason"]
+
+
+@admin.register(Alert)
+class AlertAdmin(ReadOnly, SiteScopedAdmin):
+    list_display = ["title", "severity", "state", "kind", "site", "asset", "occurrences", "opened_at", "last_seen_at"]
+    list_filter = ["state", "severity", "historical", "kind", ("site", VisibleRelatedFilter)]
+    list_select_related = ["site", "asset"]
+    search_fields = ["title", "asset__name", "sensor__sensor_id"]
+    date_hierarchy = "opened_at"
+    inlines = [TransitionInline]
+    actions = ["acknowledge", "resolve"]
+
+    def has_acknowledge_permission(self, request: HttpRequest) -> bool:
+        return request.user.has_perm("alerts.acknowledge_alert")
+
+    def has_resolve_permission(self, request: HttpRequest) -> bool:
+        return request.user.has_perm("alerts.resolve_alert")
+
+    @admin.action(description="Acknowledge", permissions=["acknowledge"])
+    def acknowledge(self, request: HttpRequest, queryset: QuerySet[Alert]) -> None:
+        self._move(request, queryset, lifecycle.acknowledge, "acknowledged")
+
+    @admin.action(description="Resolve", permissions=["resolve"])
+    def resolve(self, request: HttpRequest, queryset: QuerySet[Alert]) -> None:
+        self._move(request, queryset, lifecycle.resolve, "resolved")
+
+    def _move(
+        self, request: HttpRequest, alerts: QuerySet[Alert], step: Callable[[Alert, User], Alert], done: str
+    ) -> None:
+        assert isinstance(request.user, User)
+        for alert in alerts:
+            try:
+                step(alert, request.user)
+            except Refused as refusal:
+                self.message_user(request, f"{alert}: {refusal.detail}", messages.ERROR)
+            else:
+                self.message_user(request, f"{alert}: {done}.", messages.SUCCESS)

@@ -1,0 +1,113 @@
+"""The evidence of an alert, in words. What a detector did not say is left out; old evidence must not fail a page."""
+
+from dataclasses import dataclass
+from datetime import datetime, tzinfo
+from typing import Any
+
+from django.utils.dateparse import parse_datetime
+
+from sensors.wording import clock, measured
+
+
+@dataclass(frozen=True)
+class Check:
+    """One layer of validation and what it said."""
+
+    name: str
+    passed: bool
+    detail: str
+
+
+def sentences(evidence: dict[str, Any], zone: tzinfo) -> list[str]:
+    """What was seen, how far from normal it is, for how long, and what "normal" rests on."""
+    told = (_seen(evidence, zone), _distance(evidence), _duration(evidence, zone), _basis(evidence))
+    return [sentence for sentence in told if sentence]
+
+
+def verdict(evidence: dict[str, Any]) -> str:
+    """What validation decided, e.g. "Credible anomaly, confidence 87 %"."""
+    decision, confidence = evidence.get("decision"), _number(evidence, "confidence")
+    if not isinstance(decision, str) or not decision:
+        return ""
+    words = decision.replace("_", " ").capitalize()
+    return words if confidence is None else f"{words}, confidence {confidence:.0%}".replace("%", " %")
+
+
+def checks(evidence: dict[str, Any]) -> list[Check]:
+    layers = evidence.get("layers")
+    return [
+        Check(str(layer.get("name", "")).replace("_", " "), bool(layer.get("passed")), str(layer.get("detail", "")))
+        for layer in (layers if isinstance(layers, list) else [])
+        if isinstance(layer, dict)
+    ]
+
+
+def period(evidence: dict[str, Any]) -> tuple[datetime, datetime] | None:
+    """When the event began and ended, if the evidence says so."""
+    start, end = _time(evidence, "start"), _time(evidence, "end")
+    return (start, end) if start and end and start <= end else None
+
+
+def expected_band(evidence: dict[str, Any]) -> tuple[float, float] | None:
+    """Between which values a reading would have been normal, in the sensor's unit."""
+    expected, spread, threshold = (_number(evidence, key) for key in ("expected", "spread", "threshold"))
+    if expected is None or spread is None or threshold is None:
+        return None
+    return expected - threshold * spread, expected + threshold * spread
+
+
+def _seen(evidence: dict[str, Any], zone: tzinfo) -> str:
+    value, expected, at = _number(evidence, "peak_value"), _number(evidence, "expected"), _time(evidence, "peak_at")
+    if value is None:
+        return ""
+    unit = str(evidence.get("unit", "1"))
+    text = f"The value reached {measured(value, unit)}"
+    if at:
+        text += f" on {clock(at, zone)}"
+    return f"{text}; about {measured(expected, unit)} was expected." if expected is not None else f"{text}."
+
+
+def _distance(evidence: dict[str, Any]) -> str:
+    score, threshold = _number(evidence, "peak_score"), _number(evidence, "threshold")
+    if score is None:
+        return ""
+    text = f"That is {abs(score):,.1f} times the usual spread away"
+    return f"{text}; the limit is {threshold:g} times." if threshold is not None else f"{text}."
+
+
+def _duration(evidence: dict[str, Any], zone: tzinfo) -> str:
+    lasted, hits, window = period(evidence), _number(evidence, "hits"), _number(evidence, "window")
+    counted = f"{hits:.0f} of {window:.0f} readings in a row were beyond it" if hits and window else ""
+    if not lasted:
+        return f"{counted}." if counted else ""
+    text = f"Seen from {clock(lasted[0], zone)} to {clock(lasted[1], zone)}"
+    return f"{text}; {counted}." if counted else f"{text}."
+
+
+def _basis(evidence: dict[str, Any]) -> str:
+    readings, days = _number(evidence, "baseline_readings"), _number(evidence, "baseline_days")
+    if readings is None:
+        return ""
+    text = f"Normal was learned from {readings:,.0f} readings"
+    if days is None:
+        return f"{text}."
+    return f"{text} over {_span(days)}."
+
+
+def _span(days: float) -> str:
+    if days >= 2:
+        return f"{days:.0f} days"
+    return f"{days * 24:.0f} hours" if days >= 1 / 12 else f"{days * 1440:.0f} minutes"
+
+
+def _number(evidence: dict[str, Any], key: str) -> float | None:
+    value = evidence.get(key)
+    return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else None
+
+
+def _time(evidence: dict[str, Any], key: str) -> datetime | None:
+    try:
+        at = parse_datetime(str(evidence.get(key, "")))
+    except ValueError:
+        return None
+    return at if at and at.tzinfo else None

@@ -1,0 +1,155 @@
+from datetime import datetime, timedelta
+from typing import Any
+
+from django.contrib.auth.decorators import permission_required
+from django.db.models import Count, Exists, F, FilteredRelation, Max, OuterRef, Q, QuerySet
+from django.http import HttpResponse
+from django.shortcuts import get_object_or_404, render
+from django.views.decorators.http import require_POST, require_safe
+
+from alerts import evidence, lifecycle
+from alerts.forms import InboxFilter, Resolution
+from alerts.models import Alert, Severity, State
+from alerts.querysets import AlertQuerySet
+from sensors.models import Asset, Sensor
+from sensors.pages import Request, act, live_page, page_of
+from sensors.wording import for_machines
+
+PANEL_ROWS = 8
+ATTENTION_ROWS = 12
+
+
+@require_safe
+@permission_required("alerts.view_alert", raise_exception=True)
+def inbox(request: Request) -> HttpResponse:
+    form = InboxFilter(request.GET)
+    chosen = form.cleaned_data if form.is_valid() else {}
+    rows = _filtered(Alert.objects.visible_to(request.user), chosen).select_related("site", "asset", "sensor")
+    untouched = not any(chosen.values())
+    context = {"form": form, "page": page_of(rows, request), "untouched": untouched}
+    return live_page(request, "alerts/inbox.html", "alerts/_inbox.html", context)
+
+
+def _filtered(rows: AlertQuerySet, chosen: dict[str, Any]) -> AlertQuerySet:
+    state = chosen.get("state") or "unresolved"
+    historical = bool(chosen.get("historical"))
+    rows = rows.filter(historical=historical)
+    if chosen.get("severity"):
+        rows = rows.filter(severity=chosen["severity"])
+    if state in State.values:
+        rows = rows.filter(state=state)
+    elif state == "unresolved" and not historical:
+        # Alerts of imported history are resolved from the start: for them "unresolved" would always be empty.
+        rows = rows.unresolved()
+    return rows.by_attention()
+
+
+@require_safe
+@permission_required("alerts.view_alert", raise_exception=True)
+def open_panel(request: Request) -> HttpResponse:
+    """The unresolved alerts of the overview, the most pressing first."""
+    rows = Alert.objects.visible_to(request.user).unresolved()
+    counts = rows.aggregate(
+        open=Count("pk", filter=Q(state=State.OPEN)), acknowledged=Count("pk", filter=Q(state=State.ACKNOWLEDGED))
+    )
+    alerts = rows.by_attention().select_related("site", "asset")[:PANEL_ROWS]
+    return render(request, "alerts/_open_panel.html", {"alerts": alerts, **counts})
+
+
+@require_safe
+@permission_required("alerts.view_alert", raise_exception=True)
+def attention_panel(request: Request) -> HttpResponse:
+    """Assets by attention: the worst unresolved severity, then criticality."""
+    assets = (
+        Asset.objects.visible_to(request.user)
+        .annotate(
+            unresolved=FilteredRelation("alerts", condition=~Q(alerts__state=State.RESOLVED)),
+            worst=Max("unresolved__severity"),
+            open_alerts=Count("unresolved"),
+        )
+        .filter(Q(worst__isnull=False) | Exists(Sensor.objects.active().filter(asset=OuterRef("pk"))))
+        .select_related("site")
+        .order_by(F("worst").desc(nulls_last=True), "-criticality", "name")
+    )
+    found = list(assets[: ATTENTION_ROWS + 1])
+    for asset in found:
+        asset.worst_label = Severity(asset.worst).label if asset.worst else ""
+    context = {"assets": found[:ATTENTION_ROWS], "more": len(found) > ATTENTION_ROWS}
+    return render(request, "alerts/_attention_panel.html", context)
+
+
+@require_safe
+@permission_required("alerts.view_alert", raise_exception=True)
+def for_asset(request: Request, pk: int) -> HttpResponse:
+    asset = get_object_or_404(Asset.objects.visible_to(request.user).select_related("site"), pk=pk)
+    alerts = list(_of_asset(asset)[: PANEL_ROWS + 1])
+    context = {"asset": asset, "alerts": alerts[:PANEL_ROWS], "more": len(alerts) > PANEL_ROWS}
+    return render(request, "alerts/_for_asset.html", context)
+
+
+def _of_asset(asset: Asset) -> "QuerySet[Alert]":
+    return Alert.objects.filter(asset=asset).by_attention().select_related("site", "asset")
+
+
+@require_safe
+@permission_required("alerts.view_alert", raise_exception=True)
+def alert(request: Request, pk: int) -> HttpResponse:
+    rows = Alert.objects.visible_to(request.user).select_related("site", "asset", "sensor")
+    found = get_object_or_404(rows, pk=pk)
+    context = {
+        "alert": found,
+        "sentences": evidence.sentences(found.evidence, found.site.timezone),
+        "verdict": evidence.verdict(found.evidence),
+        "checks": evidence.checks(found.evidence),
+        "chart": _chart(found),
+        "transitions": found.transitions.select_related("by"),
+        "resolution": Resolution(),
+    }
+    return live_page(request, "alerts/alert.html", "alerts/_alert.html", context)
+
+
+def _chart(found: Alert) -> dict[str, Any]:
+    """The stretch of time around the event, and what to mark in it. All times are ISO 8601 in UTC."""
+    start, end = evidence.period(found.evidence) or (min(found.opened_at, found.last_seen_at), found.last_seen_at)
+    before, after = _margins(start, end)
+    band = evidence.expected_band(found.evidence)
+    return {
+        "from": for_machines(start - before),
+        "to": for_machines(end + after),
+        "start": for_machines(start),
+        "end": for_machines(end),
+        "low": band[0] if band else None,
+        "high": band[1] if band else None,
+    }
+
+
+def _margins(start: datetime, end: datetime) -> tuple[timedelta, timedelta]:
+    """Enough of the time before an event to show what normal looked like, and some of what followed."""
+    length = end - start
+    return max(2 * length, timedelta(minutes=30)), max(length / 2, timedelta(minutes=10))
+
+
+@require_POST
+@permission_required("alerts.acknowledge_alert", raise_exception=True)
+def acknowledge(request: Request, pk: int) -> HttpResponse:
+    found = get_object_or_404(Alert.objects.visible_to(request.user), pk=pk)
+    return act(
+        request,
+        lambda: lifecycle.acknowledge(found, request.user),
+        done="Acknowledged: others now see that you are on it.",
+        then=found.get_absolute_url(),
+    )
+
+
+@require_POST
+@permission_required("alerts.resolve_alert", raise_exception=True)
+def resolve(request: Request, pk: int) -> HttpResponse:
+    found = get_object_or_404(Alert.objects.visible_to(request.user), pk=pk)
+    form = Resolution(request.POST)
+    reason = form.cleaned_data["reason"] if form.is_valid() else request.POST.get("reason", "")[:500]
+    return act(
+        request,
+        lambda: lifecycle.resolve(found, request.user, reason=reason),
+        done="Resolved.",
+        then=found.get_absolute_url(),
+    )

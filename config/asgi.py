@@ -1,0 +1,33 @@
+# ruff: noqa: E402 - Django must have loaded the apps before anything else may be imported.
+"""The web process's entry: HTTP goes to Django behind a body limit, WebSockets to the live pages."""
+
+import multiprocessing
+import os
+
+os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
+
+from django.core.asgi import get_asgi_application
+
+django_application = get_asgi_application()
+
+from channels.auth import AuthMiddlewareStack
+from channels.routing import ProtocolTypeRouter, URLRouter
+from channels.security.websocket import AllowedHostsOriginValidator
+from django.conf import settings
+from django.urls import path
+
+from config.body_limit import BodyLimit
+from config.orphans import exit_when_orphaned
+from sensors.consumers import LiveConsumer
+
+if multiprocessing.parent_process():
+    exit_when_orphaned()
+
+application = ProtocolTypeRouter(
+    {
+        "http": BodyLimit(django_application, settings.MAX_BODY_BYTES),
+        "websocket": AllowedHostsOriginValidator(
+            AuthMiddlewareStack(URLRouter([path("ws/live/", LiveConsumer.as_asgi())]))
+        ),
+    }
+)

@@ -1,0 +1,127 @@
+"""What /health answers: each part the platform leans on, with its state and how long it took to answer."""
+
+import logging
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import psycopg
+import redis
+from django.conf import settings
+from django.contrib.auth.decorators import login_not_required
+from django.core.cache import cache
+from django.db import connection
+from django.http import HttpRequest, JsonResponse
+from django.views.decorators.cache import never_cache
+from django.views.decorators.http import require_safe
+from redis.backoff import NoBackoff
+from redis.retry import Retry
+
+logger = logging.getLogger(__name__)
+
+# A part that has not answered by then counts as failed.
+TIMEOUT_SECONDS = 2
+# Beat sends a heartbeat every 5 s; six missed ones are no accident.
+HEARTBEAT_OLD_SECONDS = 30
+# Anybody may ask, so a flood of questions must not become a flood of database connections.
+KEEP_ANSWER_SECONDS = 1.0
+HEARTBEAT_KEY = "heartbeat"
+
+Check = dict[str, Any]
+
+_lock = threading.Lock()
+_last: tuple[float, dict[str, Any]] | None = None
+
+
+@login_not_required
+@never_cache
+@require_safe
+def health(request: HttpRequest) -> JsonResponse:
+    """503 when readings cannot be taken in (database, cache or broker), 200 when they can: `ok` or `degraded`."""
+    answer = _recent_report()
+    return JsonResponse(answer, status=503 if answer["status"] == "failed" else 200)
+
+
+def record_heartbeat() -> None:
+    cache.set(HEARTBEAT_KEY, time.time(), timeout=None)
+
+
+def report() -> dict[str, Any]:
+    """Ask every part, all at once, each for at most `TIMEOUT_SECONDS`. Says which part fails, never why."""
+    needed: dict[str, Callable[[], None]] = {"database": _ask_database, "cache": _ask_cache, "broker": _ask_broker}
+    useful: dict[str, Callable[[], None]] = {"mlflow": _ask_mlflow} if settings.MLFLOW_TRACKING_URI else {}
+    asked = {**needed, **useful}
+    with ThreadPoolExecutor(len(asked)) as pool:
+        checks = dict(zip(asked, pool.map(_timed, asked.keys(), asked.values()), strict=True))
+    checks["worker"] = _worker(checks["cache"]["state"] == "ok")
+    if any(checks[name]["state"] != "ok" for name in needed):
+        status = "failed"
+    elif any(check["state"] != "ok" for check in checks.values()):
+        status = "degraded"
+    else:
+        status = "ok"
+    return {"status": status, "checks": checks}
+
+
+def _recent_report() -> dict[str, Any]:
+    global _last
+    with _lock:
+        if _last is None or time.monotonic() - _last[0] > KEEP_ANSWER_SECONDS:
+            answer = report()
+            _last = time.monotonic(), answer
+        return _last[1]
+
+
+def _timed(name: str, ask: Callable[[], None]) -> Check:
+    started = time.perf_counter()
+    try:
+        ask()
+        state = "ok"
+    except Exception as error:
+        # The reason may hold addresses or accounts; it is for the log, not for whoever asks.
+        logger.warning("health: %s does not answer: %s", name, error)
+        state = "failed"
+    return {"state": state, "latency_ms": round((time.perf_counter() - started) * 1000, 1)}
+
+
+def _ask_database() -> None:
+    # A connection of its own: the pool would wait longer for a database that is gone than anybody waits for /health.
+    params = connection.get_connection_params() | {
+        "connect_timeout": TIMEOUT_SECONDS,
+        "tcp_user_timeout": TIMEOUT_SECONDS * 1000,
+        "options": f"-c statement_timeout={TIMEOUT_SECONDS * 1000}",
+    }
+    with psycopg.connect(**params) as database:
+        database.execute("SELECT 1")
+
+
+def _ask_cache() -> None:
+    cache.set("health", "here", timeout=TIMEOUT_SECONDS)
+    if cache.get("health") != "here":
+        raise LookupError("what was written was not found again")
+
+
+def _ask_broker() -> None:
+    with redis.Redis.from_url(
+        settings.REDIS_URL,
+        socket_connect_timeout=TIMEOUT_SECONDS,
+        socket_timeout=TIMEOUT_SECONDS,
+        retry=Retry(NoBackoff(), 0),
+    ) as broker:
+        broker.ping()
+
+
+def _ask_mlflow() -> None:
+    import httpx
+
+    httpx.get(f"{settings.MLFLOW_TRACKING_URI.rstrip('/')}/health", timeout=TIMEOUT_SECONDS).raise_for_status()
+
+
+def _worker(cache_answers: bool) -> Check:
+    beaten_at = cache.get(HEARTBEAT_KEY) if cache_answers else None
+    if beaten_at is None:
+        return {"state": "degraded", "seconds_since_heartbeat": None}
+    age = max(0.0, time.time() - beaten_at)
+    return {"state": "ok" if age <= HEARTBEAT_OLD_SECONDS else "degraded", "seconds_since_heartbeat": round(age, 1)}

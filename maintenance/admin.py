@@ -1,0 +1,124 @@
+"""Work orders, logs and verdicts for technicians. States change through `maintenance.work_orders` alone."""
+
+from collections.abc import Callable
+from typing import Any
+
+from django.contrib import admin, messages
+from django.contrib.auth.models import User
+from django.db.models import Model, QuerySet
+from django.http import HttpRequest
+
+from maintenance import work_orders
+from maintenance.models import MaintenanceLog, Verdict, WorkOrder
+from sensors.admin import ReadOnly, SiteScopedAdmin, VisibleChoices, VisibleRelatedFilter
+from sensors.errors import Refused
+from sensors.models import Site
+
+
+class LogInline(VisibleChoices, admin.TabularInline):  # type: ignore[type-arg]
+    """What was done; a line is added while the order runs and then stays."""
+
+    model = MaintenanceLog
+    fields = ["completion_date", "notes", "duration_minutes", "done_by"]
+    readonly_fields = ["done_by"]
+    extra = 0
+    can_delete = False
+
+    def has_add_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return bool(obj and obj.is_running and super().has_add_permission(request, obj))
+
+    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
+
+
+@admin.register(WorkOrder)
+class WorkOrderAdmin(SiteScopedAdmin):
+    list_display = ["__str__", "state", "priority", "site", "asset", "assignee", "due_at", "created_at"]
+    list_filter = ["state", "priority", ("site", VisibleRelatedFilter), ("assignee", admin.EmptyFieldListFilter)]
+    list_select_related = ["site", "asset", "assignee"]
+    search_fields = ["title", "description", "asset__name", "=pk"]
+    date_hierarchy = "created_at"
+    autocomplete_fields = ["asset"]
+    inlines = [LogInline]
+    actions = ["start", "cancel"]
+    edited = ["title", "description", "priority", "due_at", "assignee"]
+    kept = ["state", "site", "asset", "alert", "created_by", "created_at", "started_at", "closed_at"]
+
+    def get_fields(self, request: HttpRequest, obj: Model | None = None) -> list[Any]:
+        return [*self.edited, *self.kept] if obj else ["asset", *self.edited]
+
+    def get_readonly_fields(self, request: HttpRequest, obj: Model | None = None) -> list[str]:
+        return self.kept if obj else []
+
+    def formfield_for_foreignkey(self, db_field: Any, request: HttpRequest, **kwargs: Any) -> Any:
+        if db_field.name == "assignee":
+            sites = Site.objects.visible_to(request.user)
+            kwargs["queryset"] = User.objects.filter(is_active=True, sites__in=sites).distinct().order_by("username")
+        return super().formfield_for_foreignkey(db_field, request, **kwargs)
+
+    def save_model(self, request: HttpRequest, obj: Any, form: Any, change: bool) -> None:
+        if not change:
+            obj.site, obj.created_by = obj.asset.site, request.user
+        super().save_model(request, obj, form, change)
+
+    def save_formset(self, request: HttpRequest, form: Any, formset: Any, change: bool) -> None:
+        assert isinstance(request.user, User)
+        for log in formset.save(commit=False):
+            try:
+                work_orders.add_log(
+                    log.work_order,
+                    request.user,
+                    log.notes,
+                    duration_minutes=log.duration_minutes,
+                    completion_date=log.completion_date,
+                )
+            except Refused as refusal:
+                self.message_user(request, refusal.detail, messages.ERROR)
+
+    @admin.action(description="Start work", permissions=["change"])
+    def start(self, request: HttpRequest, queryset: QuerySet[WorkOrder]) -> None:
+        self._move(request, queryset, work_orders.start, "started")
+
+    @admin.action(description="Cancel", permissions=["change"])
+    def cancel(self, request: HttpRequest, queryset: QuerySet[WorkOrder]) -> None:
+        self._move(request, queryset, work_orders.cancel, "cancelled")
+
+    def _move(
+        self, request: HttpRequest, orders: QuerySet[WorkOrder], step: Callable[[WorkOrder, User], WorkOrder], done: str
+    ) -> None:
+        assert isinstance(request.user, User)
+        for order in orders:
+            try:
+                step(order, request.user)
+            except Refused as refusal:
+                self.message_user(request, refusal.detail, messages.ERROR)
+            else:
+                self.message_user(request, f"{order}: {done}.", messages.SUCCESS)
+
+
+@admin.register(MaintenanceLog)
+class MaintenanceLogAdmin(SiteScopedAdmin):
+    list_display = ["completion_date", "asset", "notes", "duration_minutes", "done_by", "work_order"]
+    list_filter = [("asset__site", VisibleRelatedFilter)]
+    list_select_related = ["asset", "done_by", "work_order"]
+    search_fields = ["notes", "asset__name", "done_by__username"]
+    date_hierarchy = "completion_date"
+    autocomplete_fields = ["asset"]
+    fields = ["asset", "completion_date", "duration_minutes", "notes", "work_order", "done_by"]
+
+    def get_readonly_fields(self, request: HttpRequest, obj: Model | None = None) -> list[str]:
+        return [*(["asset"] if obj else []), "work_order", "done_by"]
+
+    def save_model(self, request: HttpRequest, obj: Any, form: Any, change: bool) -> None:
+        if not change:
+            obj.done_by = request.user
+        super().save_model(request, obj, form, change)
+
+
+@admin.register(Verdict)
+class VerdictAdmin(ReadOnly, SiteScopedAdmin):
+    list_display = ["given_at", "outcome", "alert", "work_order", "given_by"]
+    list_filter = ["outcome", ("alert__site", VisibleRelatedFilter)]
+    list_select_related = ["alert", "work_order", "given_by"]
+    search_fields = ["alert__title", "alert__asset__name"]
+    date_hierarchy = "given_at"

@@ -1,0 +1,45 @@
+"""The API's view of what the detectors found."""
+
+from rest_framework import mixins, serializers
+
+from mlops.models import Anomaly
+from sensors.scoped import IdFilter, PeriodFilterSet, SiteScopedViewSet
+
+
+class AnomalySerializer(serializers.ModelSerializer[Anomaly]):
+    class Meta:
+        model = Anomaly
+        fields = [
+            "id",
+            "sensor",
+            "alert",
+            "start",
+            "end",
+            "peak_at",
+            "peak_value",
+            "peak_score",
+            "historical",
+            "decision",
+            "confidence",
+            "evidence",
+        ]
+
+
+class AnomalyFilter(PeriodFilterSet):
+    period_field = "start"
+    site = IdFilter(field_name="sensor__asset__site")
+    asset = IdFilter(field_name="sensor__asset")
+    sensor = IdFilter()
+    alert = IdFilter()
+
+    class Meta:
+        model = Anomaly
+        fields = ["site", "asset", "sensor", "alert", "historical", "decision"]
+
+
+class AnomalyViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, SiteScopedViewSet):
+    """Stretches of time in which a sensor left its baseline."""
+
+    queryset = Anomaly.objects.all()
+    serializer_class = AnomalySerializer
+    filterset_class = AnomalyFilter

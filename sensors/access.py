@@ -1,0 +1,118 @@
+"""Who may do what through the API: keys of programs, and the permissions and scopes every view asks for."""
+
+import time
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any
+
+from django.contrib.auth.models import Permission, User
+from django.db.models import QuerySet
+from rest_framework.authentication import BaseAuthentication
+from rest_framework.exceptions import AuthenticationFailed, PermissionDenied
+from rest_framework.permissions import SAFE_METHODS, BasePermission
+from rest_framework.request import Request
+
+from sensors.models import ApiKey
+
+if TYPE_CHECKING:
+    # rest_framework.views imports this module through the settings.
+    from rest_framework.views import APIView
+
+# A revoked key, a deactivated user and a changed role act after this time at the latest.
+CACHE_SECONDS = 2
+# Bounds what a flood of invented keys can occupy; keys in use stay, because the least recently used go first.
+CACHED_KEYS = 1024
+
+
+@dataclass(frozen=True)
+class Principal:
+    """A program that showed a valid key: whom it acts for, and what the key allows."""
+
+    user: User
+    key_id: int
+    scopes: frozenset[str]
+
+
+def authenticate_key(key: str) -> Principal | None:
+    """The holder of `key`, or None when it is unknown, revoked or its user is not active.
+
+    At most one query per key in CACHE_SECONDS and process. The user is shared between requests and must not be changed.
+    """
+    return _look_up(ApiKey.digest_of(key), int(time.monotonic() // CACHE_SECONDS))
+
+
+@lru_cache(maxsize=CACHED_KEYS)
+def _look_up(digest: str, _period: int) -> Principal | None:
+    row = ApiKey.objects.usable().select_related("user").filter(digest=digest).first()
+    return Principal(row.user, row.pk, frozenset(row.scopes)) if row else None
+
+
+def permissions_beyond(user: User) -> QuerySet[Permission]:
+    """The permissions that `user` does not have."""
+    if user.is_superuser:
+        return Permission.objects.none()
+    own = user.get_all_permissions()
+    rows = Permission.objects.values_list("pk", "content_type__app_label", "codename")
+    return Permission.objects.filter(pk__in=[pk for pk, app, codename in rows if f"{app}.{codename}" not in own])
+
+
+def users_within_rights_of(user: User) -> QuerySet[User]:
+    """Those who may do nothing that `user` may not: who acts in their name gains nothing. Inactive ones included."""
+    if user.is_superuser:
+        return User.objects.all()
+    beyond = permissions_beyond(user)
+    return (
+        User.objects.filter(is_superuser=False)
+        .exclude(user_permissions__in=beyond)
+        .exclude(groups__permissions__in=beyond)
+    )
+
+
+class ApiKeyAuthentication(BaseAuthentication):
+    """Programs show their key in the `X-API-Key` header; it needs no CSRF token, as browsers never send it unasked."""
+
+    def authenticate(self, request: Request) -> tuple[User, Principal] | None:
+        key = request.headers.get("X-API-Key")
+        if key is None:
+            return None
+        principal = authenticate_key(key)
+        if principal is None:
+            raise AuthenticationFailed("This API key is unknown or revoked.", code="invalid_api_key")
+        return principal.user, principal
+
+    def authenticate_header(self, request: Request) -> str:
+        # Its presence makes DRF answer 401 instead of 403 to callers without credentials.
+        return "X-API-Key"
+
+
+class ModelPermissions(BasePermission):
+    """The caller is known, has the permission, and their key has the scope.
+
+    The permission is `view_`, `add_`, `change_` or `delete_` of the view's model by method, unless the view or action
+    names `required_permissions`. A key needs the scope `read` for safe methods and `write` for others, unless the view
+    names `required_scope`. Sessions have no scopes.
+    """
+
+    verbs = {"POST": "add", "PUT": "change", "PATCH": "change", "DELETE": "delete"}
+
+    def has_permission(self, request: Request, view: "APIView") -> bool:
+        if not request.user.is_authenticated:
+            return False
+        if isinstance(request.auth, Principal):
+            self._require_scope(request.auth, request, view)
+        return request.user.has_perms(self._required_permissions(request, view))
+
+    def _require_scope(self, principal: Principal, request: Request, view: "APIView") -> None:
+        default = ApiKey.Scope.READ if request.method in SAFE_METHODS else ApiKey.Scope.WRITE
+        scope = getattr(view, "required_scope", None) or default
+        if scope not in principal.scopes:
+            raise PermissionDenied(f"This API key lacks the scope '{scope}'.", code="scope_missing")
+
+    def _required_permissions(self, request: Request, view: "APIView") -> tuple[str, ...]:
+        named: tuple[str, ...] | None = getattr(view, "required_permissions", None)
+        if named is not None:
+            return named
+        queryset: Any = getattr(view, "queryset", None)
+        assert queryset is not None, f"{type(view).__name__} names neither a queryset nor required_permissions."
+        verb = self.verbs.get(request.method or "", "view")
+        return (f"{queryset.model._meta.app_label}.{verb}_{queryset.model._meta.model_name}",)

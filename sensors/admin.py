@@ -1,0 +1,225 @@
+"""Records of sites, assets, sensors, batches and keys for people; what every app's admin is built from."""
+
+from typing import Any
+
+from django import forms
+from django.contrib import admin, messages
+from django.contrib.auth.models import User
+from django.db.models import Model, QuerySet
+from django.http import Http404, HttpRequest
+from django.urls import reverse
+from django.utils import timezone
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
+
+from sensors.access import users_within_rights_of
+from sensors.models import ApiKey, Asset, Pending, ReadingBatch, Sensor, Site
+
+
+class VisibleChoices(admin.options.BaseModelAdmin):  # type: ignore[type-arg]
+    """Offers only rows of visible sites as choices, and links straight to the pages of rows."""
+
+    def formfield_for_foreignkey(self, db_field: Any, request: HttpRequest, **kwargs: Any) -> Any:
+        kwargs.setdefault("queryset", self._visible(db_field, request))
+        return super().formfield_for_foreignkey(db_field, request, **kwargs)
+
+    def formfield_for_manytomany(self, db_field: Any, request: HttpRequest, **kwargs: Any) -> Any:
+        kwargs.setdefault("queryset", self._visible(db_field, request))
+        return super().formfield_for_manytomany(db_field, request, **kwargs)
+
+    def _visible(self, db_field: Any, request: HttpRequest) -> QuerySet[Any]:
+        rows = db_field.remote_field.model._default_manager.all()
+        visible: QuerySet[Any] = rows.visible_to(request.user) if hasattr(rows, "visible_to") else rows
+        return visible
+
+    def get_view_on_site_url(self, obj: Any = None) -> str | None:
+        return obj.get_absolute_url() if hasattr(obj, "get_absolute_url") else None
+
+
+class SiteScopedAdmin(VisibleChoices, admin.ModelAdmin):  # type: ignore[type-arg]
+    """Rows of visible sites only: in lists, on their own pages, as choices, in autocompletion. Nothing is deleted."""
+
+    list_per_page = 50
+    show_full_result_count = False
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
+        rows: Any = super().get_queryset(request)
+        visible: QuerySet[Any] = rows.visible_to(request.user)
+        return visible
+
+    def get_object(self, request: HttpRequest, object_id: str, from_field: str | None = None) -> Model:
+        row: Model | None = super().get_object(request, object_id, from_field)
+        if row is None:
+            raise Http404
+        return row
+
+    def has_delete_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
+        return False
+
+
+class ReadOnly(admin.options.BaseModelAdmin):  # type: ignore[type-arg]
+    """Rows that only the platform writes."""
+
+    def has_add_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
+        return False
+
+    def has_change_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
+        return False
+
+    def has_delete_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
+        return False
+
+
+class VisibleRelatedFilter(admin.RelatedFieldListFilter):
+    """A filter in the side bar that lists rows of visible sites only."""
+
+    def field_choices(self, field: Any, request: HttpRequest, model_admin: Any) -> list[tuple[str, Any]]:
+        visible = field.remote_field.model._default_manager.visible_to(request.user)
+        ordering = self.field_admin_ordering(field, request, model_admin)
+        choices: list[tuple[str, Any]] = field.get_choices(
+            include_blank=False, ordering=ordering, limit_choices_to={"pk__in": visible.values("pk")}
+        )
+        return choices
+
+
+@admin.register(Site)
+class SiteAdmin(SiteScopedAdmin):
+    list_display = ["name", "timezone"]
+    search_fields = ["name"]
+    autocomplete_fields = ["members"]
+
+
+class SensorInline(VisibleChoices, admin.TabularInline):  # type: ignore[type-arg]
+    model = Sensor
+    fields = ["sensor_id", "name", "kind", "unit", "cadence_seconds", "range_low", "range_high", "status"]
+    extra = 0
+    show_change_link = True
+    can_delete = False
+
+
+@admin.register(Asset)
+class AssetAdmin(SiteScopedAdmin):
+    list_display = ["name", "site", "parent", "level", "criticality"]
+    list_filter = [("site", VisibleRelatedFilter), "level", "criticality"]
+    list_select_related = ["site", "parent"]
+    search_fields = ["name", "description", "sensors__sensor_id"]
+    autocomplete_fields = ["site", "parent"]
+    inlines = [SensorInline]
+
+    def get_readonly_fields(self, request: HttpRequest, obj: Model | None = None) -> list[str]:
+        return ["site"] if obj else []
+
+
+@admin.register(Sensor)
+class SensorAdmin(SiteScopedAdmin):
+    list_display = ["sensor_id", "name", "asset", "site", "kind", "unit", "status", "readings"]
+    list_filter = [("asset__site", VisibleRelatedFilter), "kind", "status"]
+    list_select_related = ["asset__site"]
+    search_fields = ["sensor_id", "name", "asset__name"]
+    autocomplete_fields = ["asset"]
+    actions = ["retire"]
+
+    def get_readonly_fields(self, request: HttpRequest, obj: Model | None = None) -> list[str]:
+        return ["unit", "readings"] if obj else []
+
+    @admin.display(ordering="asset__site")
+    def site(self, sensor: Sensor) -> Site:
+        return sensor.asset.site
+
+    @admin.display(description="readings")
+    def readings(self, sensor: Sensor) -> SafeString:
+        return format_html('<a href="{}">Readings</a>', reverse("sensors:readings", args=[sensor.pk]))
+
+    @admin.action(description="Retire: take no more readings, keep what there is", permissions=["change"])
+    def retire(self, request: HttpRequest, queryset: QuerySet[Sensor]) -> None:
+        count = queryset.update(status=Sensor.Status.RETIRED)
+        self.message_user(request, f"{count} retired.", messages.SUCCESS)
+
+
+@admin.register(ReadingBatch)
+class ReadingBatchAdmin(ReadOnly, SiteScopedAdmin):
+    list_display = ["id", "received_at", "source", "mode", "accepted", "duplicates", "rejected"]
+    list_filter = ["mode", "source"]
+    date_hierarchy = "received_at"
+    ordering = ["-received_at"]
+
+
+class DeadOrWaiting(admin.SimpleListFilter):
+    title = "state"
+    parameter_name = "state"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        return [("dead", "dead letter"), ("waiting", "waiting")]
+
+    def queryset(self, request: HttpRequest, queryset: Any) -> QuerySet[Pending]:
+        chosen = {"dead": queryset.dead, "waiting": queryset.waiting}.get(self.value() or "", queryset.all)
+        rows: QuerySet[Pending] = chosen()
+        return rows
+
+
+@admin.register(Pending)
+class PendingAdmin(ReadOnly, SiteScopedAdmin):
+    list_display = ["batch", "consumer", "live", "attempts", "due_at", "dead_at", "last_error"]
+    list_filter = [DeadOrWaiting, "consumer"]
+    list_select_related = ["batch"]
+    search_fields = ["error"]
+    actions = ["try_again"]
+
+    @admin.display(description="error")
+    def last_error(self, row: Pending) -> str:
+        return row.error[:200]
+
+    def has_redrive_permission(self, request: HttpRequest) -> bool:
+        return request.user.has_perm("sensors.change_pending")
+
+    @admin.action(description="Try again", permissions=["redrive"])
+    def try_again(self, request: HttpRequest, queryset: Any) -> None:
+        dead = list(queryset.dead())
+        for row in dead:
+            row.try_again()
+        self.message_user(request, f"{len(dead)} dead letters are being tried again.", messages.SUCCESS)
+
+
+class ApiKeyForm(forms.ModelForm):  # type: ignore[type-arg]
+    scopes = forms.MultipleChoiceField(choices=ApiKey.Scope.choices, widget=forms.CheckboxSelectMultiple)
+
+    class Meta:
+        model = ApiKey
+        fields = ["user", "name", "scopes"]
+
+
+@admin.register(ApiKey)
+class ApiKeyAdmin(SiteScopedAdmin):
+    """Keys are made and revoked, never changed; the key itself is shown once."""
+
+    form = ApiKeyForm
+    list_display = ["name", "prefix", "user", "scopes", "created_at", "revoked_at"]
+    list_filter = [("revoked_at", admin.EmptyFieldListFilter)]
+    list_select_related = ["user"]
+    search_fields = ["name", "prefix", "user__username"]
+    date_hierarchy = "created_at"
+    actions = ["revoke"]
+
+    def get_fields(self, request: HttpRequest, obj: Model | None = None) -> list[Any]:
+        return ["user", "name", "scopes", *(["prefix", "created_at", "revoked_at"] if obj else [])]
+
+    def get_readonly_fields(self, request: HttpRequest, obj: Model | None = None) -> list[str]:
+        return list(self.get_fields(request, obj)) if obj else []
+
+    def formfield_for_foreignkey(self, db_field: Any, request: HttpRequest, **kwargs: Any) -> Any:
+        if db_field.name == "user":
+            assert isinstance(request.user, User)
+            kwargs["queryset"] = users_within_rights_of(request.user).filter(is_active=True).order_by("username")
+        return super().formfield_for_foreignkey(db_field, request, **kwargs)
+
+    def save_model(self, request: HttpRequest, obj: Any, form: Any, change: bool) -> None:
+        if change:
+            return
+        row, key = ApiKey.issue(obj.user, obj.name, obj.scopes)
+        obj.pk, obj.prefix = row.pk, row.prefix
+        self.message_user(request, f"Copy the key now, it is not shown again: {key}", messages.WARNING)
+
+    @admin.action(description="Revoke", permissions=["change"])
+    def revoke(self, request: HttpRequest, queryset: QuerySet[ApiKey]) -> None:
+        count = queryset.filter(revoked_at__isnull=True).update(revoked_at=timezone.now())
+        self.message_user(request, f"{count} revoked; they stop working within seconds.", messages.SUCCESS)

@@ -1,0 +1,137 @@
+from datetime import datetime
+from typing import Any
+
+from django.contrib.auth.decorators import permission_required
+from django.core.exceptions import BadRequest
+from django.db.models import Count, OuterRef, Prefetch, Q, QuerySet, Subquery
+from django.http import HttpResponse, JsonResponse
+from django.shortcuts import get_object_or_404, render
+from django.utils import timezone
+from django.utils.dateparse import parse_datetime
+from django.views.decorators.http import require_safe
+
+from sensors import series as stretch
+from sensors.forms import Period
+from sensors.models import Asset, Pending, Reading, Sensor, Site
+from sensors.pages import Request, live_page
+from sensors.wording import for_machines
+
+READINGS_PER_PAGE = 100
+
+
+@require_safe
+@permission_required("sensors.view_asset", raise_exception=True)
+def overview(request: Request) -> HttpResponse:
+    dead = 0
+    if request.user.has_perm("sensors.view_pending"):
+        dead = Pending.objects.visible_to(request.user).dead().count()
+    has_assets = Asset.objects.visible_to(request.user).exists()
+    return render(request, "sensors/overview.html", {"dead_letters": dead, "has_assets": has_assets})
+
+
+@require_safe
+@permission_required("sensors.view_asset", raise_exception=True)
+def assets(request: Request) -> HttpResponse:
+    rows = (
+        Asset.objects.visible_to(request.user)
+        .annotate(sensor_count=Count("sensors", filter=Q(sensors__status=Sensor.Status.ACTIVE)))
+        .order_by("name")
+    )
+    sites = list(Site.objects.visible_to(request.user))
+    trees = [(site, _in_tree_order([row for row in rows if row.site_id == site.pk])) for site in sites]
+    return render(request, "sensors/assets.html", {"trees": trees})
+
+
+def _in_tree_order(rows: list[Asset]) -> list[tuple[int, Asset]]:
+    """Each asset after its parent, with its depth. Rows of a loop among parents come last, at depth 0."""
+    children: dict[int | None, list[Asset]] = {}
+    known = {row.pk for row in rows}
+    for row in rows:
+        children.setdefault(row.parent_id if row.parent_id in known else None, []).append(row)
+    ordered: list[tuple[int, Asset]] = []
+    stack = [(0, row) for row in reversed(children.get(None, []))]
+    while stack:
+        depth, row = stack.pop()
+        ordered.append((depth, row))
+        stack.extend((depth + 1, child) for child in reversed(children.get(row.pk, [])))
+    placed = {row.pk for _, row in ordered}
+    return ordered + [(0, row) for row in rows if row.pk not in placed]
+
+
+@require_safe
+@permission_required("sensors.view_asset", raise_exception=True)
+def asset(request: Request, pk: int) -> HttpResponse:
+    rows = (
+        Asset.objects.visible_to(request.user)
+        .select_related("site", "parent")
+        .prefetch_related("children", Prefetch("sensors", queryset=_with_latest(Sensor.objects.active())))
+    )
+    found = get_object_or_404(rows, pk=pk)
+    sensors: list[Any] = list(found.sensors.all())
+    newest = max((sensor.latest_at for sensor in sensors if sensor.latest_at), default=None)
+    asked = request.GET.get("range", "")
+    chosen = asked if asked in stretch.RANGES else stretch.fitting_range(newest, timezone.now())
+    ranges = [(key, label) for key, (label, _) in stretch.RANGES.items()]
+    context = {"asset": found, "sensors": sensors, "ranges": ranges, "chosen": chosen}
+    return live_page(request, "sensors/asset.html", "sensors/_latest.html", context)
+
+
+def _with_latest(sensors: "QuerySet[Sensor]") -> "QuerySet[Sensor]":
+    latest = Reading.objects.filter(sensor=OuterRef("pk")).order_by("-timestamp")
+    return sensors.annotate(
+        latest_at=Subquery(latest.values("timestamp")[:1]), latest_value=Subquery(latest.values("value")[:1])
+    )
+
+
+@require_safe
+@permission_required("sensors.view_reading", raise_exception=True)
+def readings(request: Request, pk: int) -> HttpResponse:
+    rows = Sensor.objects.visible_to(request.user).select_related("asset__site")
+    sensor = get_object_or_404(rows, pk=pk)
+    with timezone.override(sensor.asset.site.timezone):
+        period = Period(request.GET)
+        found: list[Reading] = []
+        if period.is_valid():
+            found = _newest_first(sensor, period.cleaned_data, request.GET.get("before", ""))
+        context = {
+            "sensor": sensor,
+            "period": period,
+            "rows": found[:READINGS_PER_PAGE],
+            "older": for_machines(found[READINGS_PER_PAGE - 1].timestamp) if len(found) > READINGS_PER_PAGE else None,
+        }
+        return render(request, "sensors/readings.html", context)
+
+
+def _newest_first(sensor: Sensor, period: dict[str, datetime | None], before: str) -> list[Reading]:
+    """One row more than fits on a page, so that the page knows whether another follows."""
+    rows = Reading.objects.filter(sensor=sensor).order_by("-timestamp")
+    if period["start"]:
+        rows = rows.filter(timestamp__gte=period["start"])
+    if period["end"]:
+        rows = rows.filter(timestamp__lte=period["end"])
+    if before:
+        cursor = _parsed(before)
+        rows = rows.filter(timestamp__lt=cursor)
+    return list(rows[: READINGS_PER_PAGE + 1])
+
+
+def _parsed(text: str) -> datetime:
+    try:
+        at = parse_datetime(text)
+    except ValueError:
+        at = None
+    if at is None or at.tzinfo is None:
+        raise BadRequest("`before` must be an ISO 8601 time with a zone.")
+    return at
+
+
+@require_safe
+@permission_required("sensors.view_reading", raise_exception=True)
+def series(request: Request, pk: int) -> JsonResponse:
+    rows = Sensor.objects.visible_to(request.user).select_related("asset__site")
+    sensor = get_object_or_404(rows, pk=pk)
+    try:
+        start, end = stretch.window(sensor, request.GET.dict(), timezone.now())
+    except ValueError as error:
+        raise BadRequest(str(error)) from error
+    return JsonResponse(stretch.read(sensor, start, end).as_json())

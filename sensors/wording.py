@@ -1,0 +1,47 @@
+"""How values and times are written for people."""
+
+from datetime import UTC, datetime, tzinfo
+
+
+def measured(value: float, unit: str) -> str:
+    """A value with its unit, with as many digits as one can use.
+
+    >>> measured(84.2371, "°C"), measured(1480.2, "rpm"), measured(0.01234, "1")
+    ('84.24 °C', '1,480 rpm', '0.01234')
+    """
+    size = abs(value)
+    if size >= 1e7 or 0 < size < 1e-4:
+        number = f"{value:.3e}"
+    elif size >= 1000:
+        number = f"{value:,.0f}"
+    elif size >= 1:
+        number = f"{value:.1f}" if size >= 100 else f"{value:.2f}"
+    else:
+        number = f"{value:.4g}"
+    return number if unit == "1" else f"{number} {unit}"
+
+
+def clock(at: datetime, zone: tzinfo) -> str:
+    """A time to the minute on the wall clock of a site; the year only when it is not the present one.
+
+    >>> clock(datetime(2014, 3, 1, 23, 30, tzinfo=UTC), UTC)
+    '1 Mar 2014, 23:30'
+    """
+    local = at.astimezone(zone)
+    year = "" if local.year == datetime.now(zone).year else f" {local.year}"
+    return f"{local.day} {local:%b}{year}, {local:%H:%M}"
+
+
+def exact_clock(at: datetime, zone: tzinfo) -> str:
+    """A time to the millisecond on the wall clock of a site, with its zone.
+
+    >>> exact_clock(datetime(2026, 3, 1, 9, 5, 2, 250000, tzinfo=UTC), UTC)
+    '2026-03-01 09:05:02.250 UTC'
+    """
+    local = at.astimezone(zone)
+    return f"{local:%Y-%m-%d %H:%M:%S}.{local.microsecond // 1000:03d} {local:%Z}"
+
+
+def for_machines(at: datetime) -> str:
+    """ISO 8601 in UTC, as `<time datetime>` and our JSON carry it."""
+    return at.astimezone(UTC).isoformat().replace("+00:00", "Z")
