@@ -12,7 +12,8 @@ import numpy as np
 
 @dataclass
 class Load:
-    """`sensors` sensors in one batch, `rate` readings a second in all; from `anomaly_at` on, the first sensor is far off.
+    """`sensors` sensors in one batch, `rate` readings a second in all; from `anomaly_at` on, the first sensor is far
+    off.
 
     A batch that is not answered with success is sent again, unchanged, until it is: what a gateway would do.
     """

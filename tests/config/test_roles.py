@@ -1,3 +1,5 @@
+import itertools
+
 import pytest
 from django.contrib.auth.models import Group
 
@@ -14,4 +16,4 @@ def test_after_migrate_every_role_is_a_group_with_exactly_its_permissions(role: 
 
 def test_roles_grow_from_viewer_to_admin() -> None:
     ladder = [permissions_of(role) for role in ("viewer", "operator", "technician", "engineer", "admin")]
-    assert all(lower < upper for lower, upper in zip(ladder, ladder[1:], strict=False))
+    assert all(lower < upper for lower, upper in itertools.pairwise(ladder))

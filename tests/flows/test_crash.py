@@ -64,7 +64,9 @@ def wait_until_scored(database: psycopg.Connection[dict[str, object]], timeout_s
 @pytest.mark.platform
 @pytest.mark.timeout(240)
 def test_everything_acknowledged_is_stored_scored_and_alerted_exactly_once(platform: Platform) -> None:
-    setup = "from tests.flows.records import *; site, ids = plant_with_sensors(%d); print('key', key_and_viewer(site)[0])"
+    setup = (
+        "from tests.flows.records import *; site, ids = plant_with_sensors(%d); print('key', key_and_viewer(site)[0])"
+    )
     out = platform.manage("shell", "--no-imports", "-c", setup % SENSORS)
     key = out.split()[-1]
     load = Load(platform.url, key, [f"load.{n}" for n in range(SENSORS)], RATE, SECONDS, ANOMALY_AT)

@@ -57,7 +57,9 @@ def test_the_failures_of_a_real_machine_are_found_in_its_history() -> None:
     ]
     events = list(Anomaly.objects.filter(alert__isnull=False).values_list("start", "end"))
     hit = [any(start <= until and end >= since for start, end in events) for since, until in windows]
-    outside = [event for event in events if not any(event[0] <= until and event[1] >= since for since, until in windows)]
+    outside = [
+        event for event in events if not any(event[0] <= until and event[1] >= since for since, until in windows)
+    ]
     assert sum(hit) >= 3
     assert len(outside) <= 12
     assert Alert.objects.count() == len(events)

@@ -60,7 +60,12 @@ def test_a_lasting_deviation_raises_one_alert_with_its_evidence(vibration: Senso
     store(vibration, now - timedelta(minutes=9), [2.0, 2.1, 6.0, 6.2, 6.1, 6.3])
     outbox.drain("score")
     alert = Alert.objects.get()
-    assert (alert.state, alert.historical, alert.sensor, alert.site) == (State.OPEN, False, vibration, vibration.asset.site)
+    assert (alert.state, alert.historical, alert.sensor, alert.site) == (
+        State.OPEN,
+        False,
+        vibration,
+        vibration.asset.site,
+    )
     assert alert.severity == Severity.CRITICAL  # Far beyond the limit, on an asset of high criticality.
     assert alert.evidence["peak_value"] == 6.3
     assert alert.evidence["hits"] == 4
@@ -101,7 +106,9 @@ def test_scoring_the_same_batch_again_changes_nothing(vibration: Sensor, now: da
     assert (list(Anomaly.objects.values()), list(Alert.objects.values("occurrences", "severity", "title"))) == before
 
 
-def test_the_order_and_merging_of_batches_do_not_change_the_anomalies(north: Plant, south: Plant, now: datetime) -> None:
+def test_the_order_and_merging_of_batches_do_not_change_the_anomalies(
+    north: Plant, south: Plant, now: datetime
+) -> None:
     values = np.concatenate([noise(1440), noise(30, level=4.0), noise(1000), noise(20, level=0.5), noise(300)])
     start = now - timedelta(minutes=len(values) + 120)
     store(north.vibration, start, values, HISTORY)
@@ -147,7 +154,9 @@ def test_readings_of_poor_quality_are_neither_scored_nor_learned_from(vibration:
 def test_work_in_progress_on_the_asset_raises_no_alert(vibration: Sensor, now: datetime) -> None:
     technician = make_user("technician", vibration.asset.site)
     asset = vibration.asset
-    order = work_orders.WorkOrder.objects.create(site=asset.site, asset=asset, title="Oil change", created_by=technician)
+    order = work_orders.WorkOrder.objects.create(
+        site=asset.site, asset=asset, title="Oil change", created_by=technician
+    )
     work_orders.start(order, technician)
     store(vibration, timezone.now() - timedelta(seconds=10), [6.0] * 6, step=5)
     outbox.drain("score")
@@ -171,10 +180,19 @@ def test_after_a_resolution_the_same_event_does_not_alert_again_but_a_new_one_do
     assert Alert.objects.count() == 2
 
 
-def test_in_its_first_day_a_sensor_must_deviate_twice_as_far(north: Plant, now: datetime) -> None:
+def test_in_its_first_day_a_sensor_must_deviate_three_times_as_far(north: Plant, now: datetime) -> None:
     store(north.vibration, now - timedelta(hours=4), noise(200))
-    store(north.vibration, now - timedelta(minutes=9), [2.55] * 6)
+    store(north.vibration, now - timedelta(minutes=9), [2.9] * 6)
     outbox.drain("score")
+    assert not Anomaly.objects.exists()
+
+
+def test_the_turn_of_a_slow_swing_in_the_first_hours_is_no_anomaly(north: Plant, now: datetime) -> None:
+    minutes = np.arange(360)
+    swing = 20 + 5 * np.cos(2 * np.pi * minutes / 1440) + np.random.default_rng(6).normal(0, 0.05, 360)
+    for first in range(0, 360, 20):
+        store(north.temperature, now - timedelta(minutes=370 - first), swing[first : first + 20])
+        outbox.drain("score")
     assert not Anomaly.objects.exists()
 
 

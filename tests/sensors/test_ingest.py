@@ -66,6 +66,8 @@ def test_good_rows_are_stored_beside_refused_ones(north: Plant) -> None:
         row(north.temperature, unit="parsec"),
         row(north.temperature, unit="mm/s"),
         {"sensor_id": north.temperature.sensor_id, "value": 1},
+        row(north.temperature, at="1970-01-01T00:05:00Z"),
+        row("nobody\0"),
     )
     assert stored.accepted == 1
     assert codes(stored) == [
@@ -77,6 +79,8 @@ def test_good_rows_are_stored_beside_refused_ones(north: Plant) -> None:
         (6, "unknown_unit"),
         (7, "unit_mismatch"),
         (8, "missing_field"),
+        (9, "timestamp_too_old"),
+        (10, "unknown_sensor"),
     ]
 
 

@@ -131,4 +131,3 @@ def test_ids_of_failed_batches_and_the_reason_survive_a_long_error() -> None:
     pending = batch()
     pending.record_failure("x" * 10_000)
     assert len(Pending.objects.get().error) == 2000
-

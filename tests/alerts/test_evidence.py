@@ -1,0 +1,68 @@
+from zoneinfo import ZoneInfo
+
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from alerts import evidence
+
+BERLIN = ZoneInfo("Europe/Berlin")
+WHOLE = {
+    "sensor_id": "north.p101.temperature",
+    "unit": "°C",
+    "peak_value": 84.2,
+    "peak_score": -17.31,
+    "expected": 62.0,
+    "spread": 1.5,
+    "threshold": 6.0,
+    "start": "2014-07-01T12:00:00+00:00",
+    "end": "2014-07-01T12:20:00+00:00",
+    "peak_at": "2014-07-01T12:10:00+00:00",
+    "hits": 4,
+    "window": 5,
+    "baseline_readings": 12000,
+    "baseline_days": 14.2,
+    "decision": "credible_anomaly",
+    "confidence": 0.874,
+    "layers": [{"name": "no_maintenance", "passed": False, "detail": "Somebody was there."}],
+}
+KEYS = st.sampled_from(list(WHOLE))
+
+
+def test_whole_evidence_is_told_on_the_wall_clock_of_the_site() -> None:
+    assert evidence.sentences(WHOLE, BERLIN) == [
+        "The value reached 84.20 °C on 1 Jul 2014, 14:10; about 62.00 °C was expected.",
+        "That is 17.3 times the usual spread away; the limit is 6 times.",
+        "Seen from 1 Jul 2014, 14:00 to 1 Jul 2014, 14:20; 4 of 5 readings in a row were beyond it.",
+        "Normal was learned from 12,000 readings over 14 days.",
+    ]
+    assert evidence.verdict(WHOLE) == "Credible anomaly, confidence 87 %"
+    assert evidence.checks(WHOLE) == [evidence.Check("no maintenance", False, "Somebody was there.")]
+    assert evidence.expected_band(WHOLE) == (53.0, 71.0)
+
+
+def test_no_evidence_says_nothing() -> None:
+    assert evidence.sentences({}, BERLIN) == []
+    assert evidence.verdict({}) == ""
+    assert evidence.checks({}) == []
+    assert evidence.period({}) is None
+    assert evidence.expected_band({}) is None
+
+
+def test_a_short_baseline_is_told_in_hours_or_minutes() -> None:
+    told = [evidence.sentences({"baseline_readings": 40, "baseline_days": days}, BERLIN)[0] for days in (0.5, 0.02)]
+    assert [sentence.rpartition("over ")[2] for sentence in told] == ["12 hours.", "29 minutes."]
+
+
+# The first draw builds the tables of text, which is slow once.
+@settings(suppress_health_check=[HealthCheck.too_slow], deadline=None)
+@given(
+    st.dictionaries(KEYS, st.none() | st.booleans() | st.text() | st.integers() | st.floats() | st.lists(st.text())),
+    st.sets(KEYS),
+)
+def test_no_evidence_whatever_is_in_it_fails_the_page(odd: dict[str, object], missing: set[str]) -> None:
+    found = {key: value for key, value in WHOLE.items() if key not in missing} | odd
+    evidence.sentences(found, BERLIN)
+    evidence.verdict(found)
+    evidence.checks(found)
+    evidence.period(found)
+    evidence.expected_band(found)

@@ -1,0 +1,240 @@
+"""Who gets which URL: one row per URL and method. A URL without a row fails the tests, and so does a row without a URL.
+
+`roles` get what `answers` says; other people who are logged in get 403, anonymous callers are sent to the login (401 in
+the API). Objects of other sites are `elsewhere` (404) to all but admins, who see every site. A method without a row is
+refused.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+Things = dict[str, Any]
+
+EVERYBODY = frozenset({"viewer", "operator", "technician", "engineer", "admin", "integration"})
+OPERATORS = frozenset({"operator", "technician", "engineer", "admin"})
+SENDERS = OPERATORS | {"integration"}
+TECHNICIANS = frozenset({"technician", "engineer", "admin"})
+ENGINEERS = frozenset({"engineer", "admin"})
+ADMINS = frozenset({"admin"})
+NOBODY: frozenset[str] = frozenset()
+# Also without a login.
+PUBLIC = None
+# A form that is shown again or leads on, depending on who asks and how far they are.
+FORM = frozenset({200, 302})
+
+
+@dataclass(frozen=True)
+class Row:
+    method: str
+    url: str  # its name, or its route where it has none
+    roles: frozenset[str] | None
+    of: str = ""  # the kind of object in the URL
+    answers: int | frozenset[int] = 200
+    elsewhere: int = 404
+    send: Callable[[Things], dict[str, Any]] | None = None
+    query: str = ""
+    kwargs: dict[str, str] = field(default_factory=dict)
+    path: str = ""  # for URLs without a name; {pk} stands for the object's
+
+    @property
+    def id(self) -> str:
+        return f"{self.method} {self.url}"
+
+
+WEB = [
+    Row("GET", "health", PUBLIC, answers=frozenset({200, 503})),
+    Row("GET", "sensors:overview", EVERYBODY),
+    Row("GET", "sensors:assets", EVERYBODY),
+    Row("GET", "sensors:asset", EVERYBODY, of="asset"),
+    Row("GET", "sensors:readings", EVERYBODY, of="sensor"),
+    Row("GET", "sensors:series", EVERYBODY, of="sensor"),
+    Row("GET", "alerts:inbox", EVERYBODY),
+    Row("GET", "alerts:open-panel", EVERYBODY),
+    Row("GET", "alerts:attention-panel", EVERYBODY),
+    Row("GET", "alerts:for-asset", EVERYBODY, of="asset"),
+    Row("GET", "alerts:alert", EVERYBODY, of="alert"),
+    Row("POST", "alerts:acknowledge", OPERATORS, of="alert", answers=302),
+    Row("POST", "alerts:resolve", OPERATORS, of="alert", answers=302),
+    Row("GET", "maintenance:work-orders", EVERYBODY),
+    Row("GET", "maintenance:due-panel", EVERYBODY),
+    Row("GET", "maintenance:for-asset", EVERYBODY, of="asset"),
+    Row("GET", "maintenance:for-alert", EVERYBODY, of="alert"),
+    Row("GET", "maintenance:open-for-asset", TECHNICIANS, of="asset"),
+    Row(
+        "POST",
+        "maintenance:open-for-asset",
+        TECHNICIANS,
+        of="asset",
+        answers=302,
+        send=lambda _: {"title": "Grease it", "priority": 2},
+    ),
+    Row("POST", "maintenance:open-for-alert", TECHNICIANS, of="alert", answers=302),
+    Row("GET", "maintenance:work-order", EVERYBODY, of="work_order"),
+    Row("POST", "maintenance:start", TECHNICIANS, of="work_order", answers=302),
+    Row("POST", "maintenance:log", TECHNICIANS, of="work_order", answers=302, send=lambda _: {"notes": "Greased."}),
+    Row(
+        "POST",
+        "maintenance:close",
+        TECHNICIANS,
+        of="work_order",
+        answers=302,
+        send=lambda _: {"outcome": "fault_found"},
+    ),
+    Row("POST", "maintenance:cancel", TECHNICIANS, of="work_order", answers=302),
+    Row("GET", "mlops:for-asset", EVERYBODY, of="asset"),
+    Row("GET", "mlops:marks", EVERYBODY, of="asset"),
+]
+
+API = [
+    Row("GET", "schema", EVERYBODY),
+    Row("GET", "api-docs", EVERYBODY),
+    Row(
+        "POST",
+        "api:readings",
+        SENDERS,
+        answers=201,
+        elsewhere=422,
+        send=lambda plant: {
+            "sensor_id": plant["sensor"].sensor_id,
+            "timestamp": "2026-01-01T00:00:00Z",
+            "value": 1,
+        },
+    ),
+    Row("GET", "api:batch-detail", EVERYBODY, of="batch"),
+    Row("GET", "api:site-list", EVERYBODY),
+    Row("GET", "api:site-detail", EVERYBODY, of="site"),
+    Row("GET", "api:asset-list", EVERYBODY),
+    Row(
+        "POST",
+        "api:asset-list",
+        ENGINEERS,
+        answers=201,
+        elsewhere=400,
+        send=lambda plant: {"site": plant["site"].pk, "name": "Fan"},
+    ),
+    Row("GET", "api:asset-detail", EVERYBODY, of="asset"),
+    Row("PATCH", "api:asset-detail", ENGINEERS, of="asset", send=lambda _: {"criticality": 1}),
+    Row("GET", "api:sensor-list", EVERYBODY),
+    Row(
+        "POST",
+        "api:sensor-list",
+        ENGINEERS,
+        answers=201,
+        elsewhere=400,
+        send=lambda plant: {"asset": plant["asset"].pk, "sensor_id": "fan", "kind": "sound", "unit": "dB"},
+    ),
+    Row("GET", "api:sensor-detail", EVERYBODY, of="sensor"),
+    Row("PATCH", "api:sensor-detail", ENGINEERS, of="sensor", send=lambda _: {"name": "Bearing"}),
+    Row("GET", "api:sensor-readings", EVERYBODY, of="sensor"),
+    Row("GET", "api:alert-list", EVERYBODY),
+    Row("GET", "api:alert-detail", EVERYBODY, of="alert"),
+    Row("POST", "api:alert-acknowledge", OPERATORS, of="alert"),
+    Row("POST", "api:alert-resolve", OPERATORS, of="alert"),
+    Row("POST", "api:alert-work-order", TECHNICIANS, of="alert"),
+    Row("GET", "api:work-order-list", EVERYBODY),
+    Row("GET", "api:work-order-detail", EVERYBODY, of="work_order"),
+    Row("POST", "api:work-order-start", TECHNICIANS, of="work_order"),
+    Row("POST", "api:work-order-log", TECHNICIANS, of="work_order", answers=201, send=lambda _: {"notes": "Greased."}),
+    Row("POST", "api:work-order-close", TECHNICIANS, of="work_order", send=lambda _: {"outcome": "fault_found"}),
+    Row("POST", "api:work-order-cancel", TECHNICIANS, of="work_order"),
+    Row("GET", "api:anomaly-list", EVERYBODY),
+    Row("GET", "api:anomaly-detail", EVERYBODY, of="anomaly"),
+    Row("GET", "api:verdict-list", EVERYBODY),
+]
+
+# Pages of one's own login; who is not logged in is led to the login or sees nothing but an empty form.
+ACCOUNTS = [
+    *(
+        Row(method, f"account_{name}", PUBLIC, answers=FORM)
+        for name in ("login", "logout", "signup", "reset_password")
+        for method in ("GET", "POST")
+    ),
+    *(
+        Row("GET", f"account_{name}", PUBLIC, answers=FORM)
+        for name in (
+            "inactive",
+            "email_verification_sent",
+            "confirm_login_code",
+            "reset_password_done",
+            "reset_password_from_key_done",
+        )
+    ),
+    Row("GET", "account_confirm_email", PUBLIC, kwargs={"key": "invented"}),
+    Row("GET", "account_reset_password_from_key", PUBLIC, kwargs={"uidb36": "1", "key": "invented"}),
+    Row("GET", "mfa_authenticate", PUBLIC, answers=302),
+    *(
+        Row(method, name, EVERYBODY, answers=FORM)
+        for name in ("account_email", "account_change_password", "account_set_password", "account_reauthenticate")
+        for method in ("GET", "POST")
+    ),
+    Row("GET", "mfa_index", EVERYBODY),
+    *(Row("GET", f"mfa_{name}", EVERYBODY, answers=FORM) for name in ("reauthenticate", "activate_totp")),
+    *(
+        Row("GET", f"mfa_{name}", EVERYBODY, answers=FORM | {404})
+        for name in ("deactivate_totp", "view_recovery_codes", "generate_recovery_codes", "download_recovery_codes")
+    ),
+]
+
+ADMIN = [
+    Row("GET", "admin:index", TECHNICIANS),
+    Row("GET", "admin:login", TECHNICIANS, answers=302),
+    Row("POST", "admin:logout", TECHNICIANS, answers=FORM),
+    Row("GET", "admin:password_change", TECHNICIANS),
+    Row("GET", "admin:password_change_done", TECHNICIANS),
+    Row("GET", "admin:jsi18n", TECHNICIANS),
+    Row("GET", "admin:app_list", TECHNICIANS, kwargs={"app_label": "sensors"}),
+    Row("GET", "admin:autocomplete", TECHNICIANS, query="app_label=sensors&model_name=sensor&field_name=asset"),
+    Row("GET", "admin/(?P<url>.*)$", TECHNICIANS, answers=404, path="/admin/nothing/here/"),
+    Row("GET", "admin:auth_user_password_change", ADMINS, of="user"),
+    Row("POST", "admin:auth_user_password_change", ADMINS, of="user"),
+]
+# Model: who may view, add and change its rows. Nobody deletes any.
+ADMIN_MODELS = {
+    "sensors.site": (TECHNICIANS, ADMINS, ADMINS),
+    "sensors.asset": (TECHNICIANS, ENGINEERS, ENGINEERS),
+    "sensors.sensor": (TECHNICIANS, ENGINEERS, ENGINEERS),
+    "sensors.readingbatch": (TECHNICIANS, NOBODY, NOBODY),
+    "sensors.pending": (ENGINEERS, NOBODY, NOBODY),
+    "sensors.apikey": (ADMINS, ADMINS, ADMINS),
+    "alerts.alert": (TECHNICIANS, NOBODY, NOBODY),
+    "maintenance.workorder": (TECHNICIANS, TECHNICIANS, TECHNICIANS),
+    "maintenance.maintenancelog": (TECHNICIANS, TECHNICIANS, TECHNICIANS),
+    "maintenance.verdict": (TECHNICIANS, NOBODY, NOBODY),
+    "mlops.anomaly": (TECHNICIANS, NOBODY, NOBODY),
+    "mlops.baseline": (TECHNICIANS, NOBODY, NOBODY),
+    "auth.user": (ADMINS, ADMINS, ADMINS),
+    "auth.group": (ADMINS, NOBODY, NOBODY),
+    "django_celery_beat.periodictask": (ADMINS, NOBODY, ADMINS),
+    # For superusers: addresses and second factors of people who locked themselves out.
+    "account.emailaddress": (NOBODY, NOBODY, NOBODY),
+    "mfa.authenticator": (NOBODY, NOBODY, NOBODY),
+}
+
+
+def _admin_rows(model: str) -> list[Row]:
+    viewers, adders, changers = ADMIN_MODELS[model]
+    app, _, name = model.partition(".")
+    prefix = f"admin:{app}_{name}"
+    return [
+        Row("GET", f"{prefix}_changelist", viewers),
+        Row("GET", f"{prefix}_add", adders),
+        Row("GET", f"{prefix}_change", viewers, of=name),
+        Row("POST", f"{prefix}_change", changers, of=name, answers=FORM),
+        Row("GET", f"{prefix}_history", viewers, of=name),
+        Row("GET", f"{prefix}_delete", NOBODY, of=name),
+        Row("POST", f"{prefix}_delete", NOBODY, of=name, send=lambda _: {"post": "yes"}),
+        # Only leads on to the page to change it.
+        Row(
+            "GET",
+            f"admin/{app}/{name}/<path:object_id>/",
+            TECHNICIANS,
+            of=name,
+            answers=302,
+            elsewhere=302,
+            path=f"/admin/{app}/{name}/{{pk}}/",
+        ),
+    ]
+
+
+ROWS = [*WEB, *API, *ACCOUNTS, *ADMIN, *(row for model in ADMIN_MODELS for row in _admin_rows(model))]

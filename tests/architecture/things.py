@@ -1,0 +1,59 @@
+"""One of everything that belongs to a site."""
+
+from datetime import UTC, datetime
+
+from alerts.models import Alert, Severity
+from maintenance.models import MaintenanceLog, Verdict, WorkOrder
+from mlops.models import Anomaly, Baseline
+from sensors.models import Pending, ReadingBatch
+from tests.architecture.permissions import Things
+from tests.conftest import make_plant, make_user
+
+NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
+
+
+def make_things(name: str) -> Things:
+    """By kind; everything that has a name bears the site's."""
+    plant = make_plant(name)
+    asset, sensor = plant.pump, plant.temperature
+    asset.name = f"{name} pump"
+    asset.save()
+    user = make_user("technician")
+    user.username = f"{name}-technician"
+    user.save()
+    alert = Alert.objects.create(
+        site=plant.site, asset=asset, sensor=sensor, severity=Severity.HIGH, dedup_key=name, title=f"{name} is hot"
+    )
+    order = WorkOrder.objects.create(site=plant.site, asset=asset, title=f"Cool {name}", created_by=user)
+    log = MaintenanceLog.objects.create(asset=asset, work_order=order, done_by=user, notes=f"Looked at {name}.")
+    window = {"window_start": NOON, "window_end": NOON}
+    verdict = Verdict.objects.create(alert=alert, outcome="nothing_found", given_by=user, **window)
+    batch = ReadingBatch.objects.create(
+        source=name, accepted=1, sensors=[sensor.pk], firsts=[NOON], lasts=[NOON], received_at=NOON
+    )
+    anomaly = Anomaly.objects.create(
+        sensor=sensor,
+        start=NOON,
+        end=NOON,
+        peak_at=NOON,
+        peak_value=99,
+        peak_score=9,
+        decision="credible_anomaly",
+        confidence=1,
+        evidence={"site": name},
+    )
+    return {
+        "site": plant.site,
+        "asset": asset,
+        "sensor": sensor,
+        "alert": alert,
+        "work_order": order,
+        "workorder": order,
+        "maintenancelog": log,
+        "verdict": verdict,
+        "batch": batch,
+        "readingbatch": batch,
+        "pending": Pending.objects.create(batch=batch, consumer="score", error=f"{name} broke"),
+        "anomaly": anomaly,
+        "baseline": Baseline.objects.create(sensor=sensor, valid_from=NOON, readings=1, span_seconds=1),
+    }

@@ -1,0 +1,98 @@
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+from django.conf import LazySettings
+from django.core.cache import cache
+from django.db import connection
+from django.test import Client
+
+from config import health
+from config.tasks import heartbeat
+
+NOWHERE = "redis://127.0.0.1:1/0"
+
+
+@pytest.fixture(autouse=True)
+def fresh_answers(settings: LazySettings) -> Iterator[None]:
+    """No answer is kept from one test to the next."""
+    health._last = None
+    yield
+    health._last = None
+
+
+def ask(client: Client) -> tuple[int, dict[str, Any]]:
+    response = client.get("/health")
+    return response.status_code, response.json()
+
+
+@pytest.mark.django_db
+def test_with_everything_well_it_says_ok_to_anybody(client: Client) -> None:
+    heartbeat()
+    status, answer = ask(client)
+    assert (status, answer["status"]) == (200, "ok")
+    assert {name: check["state"] for name, check in answer["checks"].items()} == {
+        "database": "ok",
+        "cache": "ok",
+        "broker": "ok",
+        "worker": "ok",
+    }
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("age_seconds", [None, health.HEARTBEAT_OLD_SECONDS + 5])
+def test_without_a_recent_heartbeat_it_is_degraded_but_serves(client: Client, age_seconds: int | None) -> None:
+    if age_seconds:
+        cache.set(health.HEARTBEAT_KEY, time.time() - age_seconds)
+    status, answer = ask(client)
+    assert (status, answer["status"], answer["checks"]["worker"]["state"]) == (200, "degraded", "degraded")
+
+
+def lose_database(settings: LazySettings, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(connection.settings_dict, "HOST", "127.0.0.1")
+    monkeypatch.setitem(connection.settings_dict, "PORT", "1")
+
+
+def lose_cache(settings: LazySettings, monkeypatch: pytest.MonkeyPatch) -> None:
+    settings.CACHES = {"default": {**settings.CACHES["default"], "LOCATION": NOWHERE}}
+
+
+def lose_broker(settings: LazySettings, monkeypatch: pytest.MonkeyPatch) -> None:
+    settings.REDIS_URL = NOWHERE
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize(
+    ("part", "lose"), [("database", lose_database), ("cache", lose_cache), ("broker", lose_broker)]
+)
+def test_without_a_needed_part_it_fails_fast_and_tells_no_secrets(
+    part: str,
+    lose: Callable[[LazySettings, pytest.MonkeyPatch], None],
+    client: Client,
+    settings: LazySettings,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    lose(settings, monkeypatch)
+    started = time.monotonic()
+    status, answer = ask(client)
+    assert (status, answer["status"], answer["checks"][part]["state"]) == (503, "failed", "failed")
+    assert time.monotonic() - started < 5
+    assert "127.0.0.1" not in str(answer)
+
+
+@pytest.mark.django_db
+def test_a_silent_mlflow_is_degraded(client: Client, settings: LazySettings) -> None:
+    heartbeat()
+    settings.MLFLOW_TRACKING_URI = "http://127.0.0.1:1"
+    status, answer = ask(client)
+    assert (status, answer["status"], answer["checks"]["mlflow"]["state"]) == (200, "degraded", "failed")
+
+
+@pytest.mark.django_db
+def test_many_questions_at_once_cost_one_check(client: Client) -> None:
+    assert ask(client) == ask(client)
+
+
+def test_only_reading_is_allowed(client: Client) -> None:
+    assert client.post("/health").status_code == 405
