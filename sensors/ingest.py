@@ -22,7 +22,6 @@ from sensors.columns import Columns, Rejection
 from sensors.models import Pending, ReadingBatch, Sensor
 from sensors.querysets import Viewer
 
-
 # 1980-01-01 UTC. A device that lost its clock counts from 1970; such a reading would pass for the sensor's first.
 EARLIEST_US = 315_532_800_000_000
 

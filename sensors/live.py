@@ -9,8 +9,9 @@ from typing import Literal
 
 from asgiref.sync import async_to_sync
 from channels.layers import get_channel_layer
-from django.core.cache import cache
 from django.db import transaction
+
+from sensors import once
 
 logger = logging.getLogger(__name__)
 
@@ -30,7 +31,7 @@ def publish_readings(site_ids: set[int]) -> None:
     """Tell the open pages of these sites that readings came in, at most once a second per site."""
     for site_id in site_ids:
         try:
-            if cache.add(f"live:readings:{site_id}", 1, timeout=1):
+            if once.first(f"live:readings:{site_id}", 1):
                 _send("readings", site_id, None)
         except Exception:
             logger.warning("hint not sent", exc_info=True, extra={"topic": "readings", "site": site_id})

@@ -9,11 +9,11 @@ import logging
 from collections.abc import Callable
 
 from django.conf import settings
-from django.core.cache import cache
 from django.db import transaction
 from django.utils import timezone
 from django.utils.module_loading import import_string
 
+from sensors import once
 from sensors.models import Pending, ReadingBatch
 
 logger = logging.getLogger(__name__)
@@ -33,7 +33,7 @@ def nudge() -> None:
 
     for consumer in settings.OUTBOX_CONSUMERS:
         try:
-            if cache.add(_nudge_key(consumer), 1, timeout=NUDGE_SECONDS):
+            if once.first(_nudge_mark(consumer), NUDGE_SECONDS):
                 drain_task.apply_async((consumer,), expires=NUDGE_SECONDS)
         except Exception:
             logger.warning("nudge not sent; the sweep will find the work", extra={"consumer": consumer})
@@ -46,7 +46,7 @@ def drain(consumer: str) -> int:
     """
     try:
         # Before the first look, so that whatever is committed after it is announced again.
-        cache.delete(_nudge_key(consumer))
+        once.clear(_nudge_mark(consumer))
     except Exception:
         logger.warning("nudge not cleared", extra={"consumer": consumer})
     work: Consumer = import_string(settings.OUTBOX_CONSUMERS[consumer])
@@ -56,7 +56,7 @@ def drain(consumer: str) -> int:
     return done
 
 
-def _nudge_key(consumer: str) -> str:
+def _nudge_mark(consumer: str) -> str:
     return f"nudge:{consumer}"
 
 

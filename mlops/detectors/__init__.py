@@ -1,2 +1,1 @@
-"""One detector a file. A detector learns from readings and scores readings; it decides nothing and remembers nothing.
-"""
+"""One detector a file. A detector learns from readings and scores readings; it decides and remembers nothing."""

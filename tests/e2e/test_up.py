@@ -22,7 +22,7 @@ from django.conf import settings
 from config.supervisor import MARK
 from tests.platform import free_port
 
-pytestmark = [pytest.mark.platform, pytest.mark.xdist_group("platform")]
+pytestmark = pytest.mark.platform
 START_SECONDS = 60
 RECOVER_SECONDS = 20
 

@@ -2,11 +2,10 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 from django.conf import LazySettings
-from django.core.cache import cache
 from django.db import connection
 from django.utils import timezone
 
-from sensors import outbox
+from sensors import once, outbox
 from sensors.models import Pending, ReadingBatch
 
 POISON = "poison"
@@ -122,9 +121,9 @@ def test_rows_claimed_by_one_worker_are_passed_over_by_another() -> None:
 
 def test_until_a_worker_looks_a_second_nudge_is_not_sent() -> None:
     outbox.nudge()
-    assert cache.get("nudge:test") == 1
+    assert not once.first("nudge:test", 1)
     outbox.drain("test")
-    assert cache.get("nudge:test") is None
+    assert once.first("nudge:test", 1)
 
 
 def test_ids_of_failed_batches_and_the_reason_survive_a_long_error() -> None:

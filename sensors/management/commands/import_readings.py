@@ -34,8 +34,8 @@ class Report:
 
 class Command(BaseCommand):
     help = (
-        "Read a CSV file (gzipped or not) of one sensor's past into the platform. The readings are stored and scored like "
-        "any others; alerts are recorded as historical and nobody is notified. Importing again stores nothing twice."
+        "Read a CSV file (gzipped or not) of one sensor's past into the platform. The readings are stored and scored "
+        "like any others; alerts are recorded as historical, nobody is notified. Importing again stores nothing twice."
     )
 
     def add_arguments(self, parser: ArgumentParser) -> None:

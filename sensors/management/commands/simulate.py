@@ -24,7 +24,7 @@ WEAR_BEGINS_AFTER_SECONDS = 45
 
 class Command(BaseCommand):
     help = (
-        "Send live readings of the demo plant to the platform's HTTP door. The pump's bearing wears out within minutes; "
+        "Send live readings of the demo plant to the platform's HTTP door. The pump's bearing wears out in minutes; "
         "closing a work order on the pump repairs it."
     )
 
