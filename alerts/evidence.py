@@ -77,7 +77,7 @@ def _distance(evidence: dict[str, Any]) -> str:
 
 def _duration(evidence: dict[str, Any], zone: tzinfo) -> str:
     lasted, hits, window = period(evidence), _number(evidence, "hits"), _number(evidence, "window")
-    counted = f"{hits:.0f} of {window:.0f} readings in a row were beyond it" if hits and window else ""
+    counted = f"{hits:.0f} of {window:.0f} consecutive readings were beyond it" if hits and window else ""
     if not lasted:
         return f"{counted}." if counted else ""
     text = f"Seen from {clock(lasted[0], zone)} to {clock(lasted[1], zone)}"

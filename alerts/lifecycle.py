@@ -1,11 +1,11 @@
 """The life of an alert: raised once per cause, acknowledged, resolved. Every step leaves a `Transition`."""
 
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any
 
 from django.contrib.auth.models import User
 from django.db import transaction
-from django.db.models import F
+from django.db.models import F, ProtectedError
 from django.utils import timezone
 
 from alerts.models import Alert, Severity, State, Transition
@@ -13,8 +13,7 @@ from sensors import live
 from sensors.errors import Refused
 from sensors.models import Asset, Sensor
 
-# An alert whose cause goes on is rewritten at most this often, unless it becomes more severe.
-UPDATE_INTERVAL = timedelta(seconds=5)
+MAX_TITLE = 200
 
 
 def raise_alert(
@@ -24,19 +23,19 @@ def raise_alert(
     title: str,
     severity: Severity,
     evidence: dict[str, Any],
-    at: datetime,
+    began_at: datetime,
+    last_seen_at: datetime,
     sensor: Sensor | None = None,
     kind: str = Alert.Kind.ANOMALY,
 ) -> Alert:
     """Open an alert, or count one more occurrence of the unresolved one with the same `dedup_key`.
 
-    `at` is when the cause was last seen. Severity only ever rises while an alert is unresolved. Two callers at once get
-    the same row: the partial unique index decides.
+    Its cause was seen from `began_at` to `last_seen_at`. Two callers at once get the same row: the partial unique index
+    decides.
     """
-    now = timezone.now()
     alert: Alert
     with transaction.atomic():
-        alert, created = Alert.objects.select_for_update().get_or_create(
+        alert, created = Alert.objects.get_or_create(
             dedup_key=dedup_key,
             state__in=[State.OPEN, State.ACKNOWLEDGED],
             defaults={
@@ -46,44 +45,51 @@ def raise_alert(
                 "sensor": sensor,
                 "kind": kind,
                 "severity": severity,
-                "title": title,
+                "title": title[:MAX_TITLE],
                 "evidence": evidence,
-                "opened_at": now,
-                "last_seen_at": at,
+                "began_at": began_at,
+                "last_seen_at": last_seen_at,
             },
         )
         if created:
-            Transition.objects.create(alert=alert, to_state=State.OPEN, at=now, reason=title)
+            Transition.objects.create(alert=alert, to_state=State.OPEN, at=alert.opened_at, reason=alert.title)
+            live.publish("alerts", site_id=alert.site_id, asset_id=asset.pk)
         else:
-            alert.severity = max(alert.severity, severity)
-            alert.evidence = evidence
-            alert.last_seen_at = max(alert.last_seen_at, at)
-            alert.occurrences = F("occurrences") + 1
-            alert.save(update_fields=["severity", "evidence", "last_seen_at", "occurrences"])
-            alert.refresh_from_db(fields=["occurrences"])
-        live.publish("alerts", site_id=alert.site_id, asset_id=asset.pk)
+            Alert.objects.filter(pk=alert.pk).update(occurrences=F("occurrences") + 1)
+            update(alert, title=title, severity=severity, evidence=evidence, start=began_at, end=last_seen_at)
+            alert.refresh_from_db()
     return alert
 
 
 def update(
     alert: Alert, *, title: str, severity: Severity, evidence: dict[str, Any], start: datetime, end: datetime
 ) -> None:
-    """The cause of an alert goes on: keep what is now known of it. A resolved live alert stays as it was left."""
-    now = timezone.now()
+    """The cause of an alert goes on: keep what is now known of it. Severity only ever rises.
+
+    A resolved live alert stays as it was left; one of the past is resolved when its cause ended.
+    """
     with transaction.atomic():
         alert = Alert.objects.select_for_update().get(pk=alert.pk)
+        if alert.is_resolved and not alert.historical:
+            return
+        alert.began_at, alert.last_seen_at = min(alert.began_at, start), max(alert.last_seen_at, end)
+        alert.title, alert.evidence, alert.severity = title[:MAX_TITLE], evidence, max(alert.severity, severity)
         if alert.historical:
-            alert.opened_at, alert.resolved_at = start, end
-        elif alert.state == State.RESOLVED:
-            return
-        worse = severity > alert.severity
-        quiet = now - alert.updated_at < UPDATE_INTERVAL
-        if quiet and not worse and not alert.historical:
-            return
-        alert.title, alert.evidence, alert.last_seen_at, alert.updated_at = title, evidence, end, now
-        alert.severity = max(alert.severity, severity)
+            alert.opened_at, alert.resolved_at = alert.began_at, alert.last_seen_at
         alert.save()
         live.publish("alerts", site_id=alert.site_id, asset_id=alert.asset_id)
+
+
+def absorb(alert: Alert, into: Alert) -> None:
+    """Two alerts turned out to be of one event. A live one is resolved; one of the past that nobody worked on goes."""
+    if not alert.historical:
+        resolve(alert, None, reason=f"The same event as alert {into.pk}.")
+        return
+    try:
+        with transaction.atomic():
+            alert.delete()
+    except ProtectedError:
+        pass  # A work order or verdict hangs on it.
 
 
 def record_historical(
@@ -94,8 +100,8 @@ def record_historical(
     title: str,
     severity: Severity,
     evidence: dict[str, Any],
-    start: datetime,
-    end: datetime,
+    began_at: datetime,
+    last_seen_at: datetime,
 ) -> Alert:
     """Record an alert of the past: resolved from the start, never delivered, not counted as open."""
     alert = Alert.objects.create(
@@ -106,13 +112,14 @@ def record_historical(
         state=State.RESOLVED,
         historical=True,
         dedup_key=dedup_key,
-        title=title,
+        title=title[:MAX_TITLE],
         evidence=evidence,
-        opened_at=start,
-        last_seen_at=end,
-        resolved_at=end,
+        began_at=began_at,
+        opened_at=began_at,
+        last_seen_at=last_seen_at,
+        resolved_at=last_seen_at,
     )
-    Transition.objects.create(alert=alert, to_state=State.RESOLVED, reason="Found in imported history.")
+    Transition.objects.create(alert=alert, to_state=State.RESOLVED, reason="Found in past readings.")
     return alert
 
 

@@ -41,9 +41,9 @@ class Alert(models.Model):
     title = models.CharField(max_length=200)
     evidence = models.JSONField(default=dict, blank=True)
     occurrences = models.PositiveIntegerField(default=1)
-    opened_at = models.DateTimeField(default=timezone.now)
+    began_at = models.DateTimeField(default=timezone.now, help_text="Time of the first reading that spoke for it.")
     last_seen_at = models.DateTimeField(default=timezone.now, help_text="Time of the last reading that spoke for it.")
-    updated_at = models.DateTimeField(default=timezone.now)
+    opened_at = models.DateTimeField(default=timezone.now)
     resolved_at = models.DateTimeField(null=True, blank=True)
 
     objects = AlertQuerySet.as_manager()
@@ -58,7 +58,7 @@ class Alert(models.Model):
         ]
         indexes = [
             models.Index(fields=["site", "-opened_at"], name="alert_newest_of_site"),
-            models.Index(fields=["dedup_key", "-resolved_at"], name="alert_last_of_cause"),
+            models.Index(fields=["sensor", "-resolved_at"], name="alert_last_of_sensor"),
             models.Index(fields=["asset", "-opened_at"], name="alert_newest_of_asset"),
         ]
 

@@ -146,7 +146,7 @@ def acknowledge(request: Request, pk: int) -> HttpResponse:
 def resolve(request: Request, pk: int) -> HttpResponse:
     found = get_object_or_404(Alert.objects.visible_to(request.user), pk=pk)
     form = Resolution(request.POST)
-    reason = form.cleaned_data["reason"] if form.is_valid() else request.POST.get("reason", "")[:500]
+    reason = form.cleaned_data["reason"] if form.is_valid() else ""
     return act(
         request,
         lambda: lifecycle.resolve(found, request.user, reason=reason),

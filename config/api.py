@@ -4,8 +4,10 @@ import logging
 from collections.abc import Iterable, Iterator
 from typing import Any
 
+import psycopg
 from django.core.exceptions import RequestDataTooBig
 from django.core.exceptions import ValidationError as DjangoValidationError
+from django.db import OperationalError
 from django.db.models import QuerySet
 from django_guid import get_guid
 from drf_spectacular.extensions import OpenApiAuthenticationExtension
@@ -33,6 +35,11 @@ def error_response(exc: Exception, context: dict[str, Any]) -> Response:
         return Response(error_body("body_too_large", "The body is larger than this server accepts."), 413)
     if isinstance(exc, RecursionError):
         exc = ParseError("The JSON is nested too deeply.")
+    if isinstance(exc, OperationalError | psycopg.OperationalError):
+        # Nothing was acknowledged, so the sender still has its readings and can send them again.
+        logger.error("the database did not answer in time", exc_info=exc)
+        busy = error_body("database_busy", "The database does not answer in time; send the request again.")
+        return Response(busy, 503, headers={"Retry-After": "5"})
     response = exception_handler(exc, context)  # Knows Http404, PermissionDenied and the headers that belong to them.
     if response is None:
         logger.error("unexpected failure of the API", exc_info=exc, extra={"path": context["request"].path})

@@ -5,6 +5,8 @@ import multiprocessing
 import os
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
+# A person or program waits for the web process's queries; a few endless ones would use up its connections.
+os.environ.setdefault("STATEMENT_TIMEOUT_SECONDS", "10")
 
 from django.core.asgi import get_asgi_application
 

@@ -5,6 +5,7 @@ import json
 import logging
 import uuid
 from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 Message = Mapping[str, Any]
@@ -18,6 +19,11 @@ logger = logging.getLogger(__name__)
 # for them, so that they see the answer instead of a broken connection.
 DISCARD_BYTES = 512 * 1024 * 1024
 DISCARD_SECONDS = 30
+# A body that is not complete after this long is given up: until then it holds memory or disk, and nobody has logged in.
+RECEIVE_SECONDS = 60
+# Readings come in bulk; forms and everything else are small.
+BULK_PATHS = ("/api/v1/readings/",)
+MAX_OTHER_BYTES = 1024 * 1024
 
 
 class _TooLargeError(Exception):
@@ -25,27 +31,36 @@ class _TooLargeError(Exception):
 
 
 class BodyLimit:
-    """Wraps an ASGI application: a body of more than `max_bytes` is answered with 413, whether announced or not."""
+    """Wraps an ASGI application: a body that is too large is answered with 413, whether announced or not.
+
+    `max_bytes` holds for the doors that take readings in bulk; other paths take MAX_OTHER_BYTES at most. A body that
+    does not come to its end within RECEIVE_SECONDS is answered with 408.
+    """
 
     def __init__(self, application: Application, max_bytes: int) -> None:
         self.application = application
         self.max_bytes = max_bytes
 
     async def __call__(self, scope: dict[str, Any], receive: Receive, send: Send) -> None:
+        max_bytes = self.max_bytes if scope["path"] in BULK_PATHS else min(self.max_bytes, MAX_OTHER_BYTES)
         headers = dict(scope["headers"])
         announced = headers.get(b"content-length", b"0")
-        if announced.isdigit() and int(announced) > self.max_bytes:
+        if announced.isdigit() and int(announced) > max_bytes:
             # Who asks "may I?" first sends nothing after a no.
-            await self._refuse(send, None if b"expect" in headers else receive)
+            await _refuse(send, None if b"expect" in headers else receive, _too_large(max_bytes))
             return
         received = 0
+        complete = False
         answered = False
+        deadline = asyncio.get_running_loop().time() + RECEIVE_SECONDS
 
         async def counting_receive() -> Message:
-            nonlocal received
-            message = await receive()
+            nonlocal received, complete
+            async with asyncio.timeout_at(None if complete else deadline):
+                message = await receive()
             received += len(message.get("body", b""))
-            if received > self.max_bytes:
+            complete = not message.get("more_body", False)
+            if received > max_bytes:
                 raise _TooLargeError
             return message
 
@@ -56,33 +71,52 @@ class BodyLimit:
 
         try:
             await self.application(scope, counting_receive, noting_send)
-        except _TooLargeError:
-            if answered:
+        except (_TooLargeError, TimeoutError) as error:
+            if answered or complete:
                 raise
-            await self._refuse(send, receive)
+            if isinstance(error, TimeoutError):
+                await _refuse(send, None, TOO_SLOW)
+            else:
+                await _refuse(send, receive, _too_large(max_bytes))
 
-    async def _refuse(self, send: Send, receive: Receive | None) -> None:
-        request_id = uuid.uuid4().hex
-        logger.warning("request refused: body too large", extra={"request_id": request_id})
-        body = json.dumps(
-            {
-                "code": "body_too_large",
-                "detail": f"The request body may have {self.max_bytes} bytes; send the readings in several requests.",
-                "errors": [],
-                "request_id": request_id,
-            }
-        ).encode()
-        # No content-length: the server would end the connection as soon as that many bytes are out.
-        headers = [
-            (b"content-type", b"application/json"),
-            (b"connection", b"close"),
-            (b"x-request-id", request_id.encode()),
-        ]
-        await send({"type": "http.response.start", "status": 413, "headers": headers})
-        await send({"type": "http.response.body", "body": body, "more_body": receive is not None})
-        if receive is not None:
-            await _discard(receive)
-            await send({"type": "http.response.body", "body": b""})
+
+@dataclass(frozen=True)
+class Refusal:
+    status: int
+    code: str
+    detail: str
+
+
+TOO_SLOW = Refusal(408, "body_too_slow", f"The request body did not arrive within {RECEIVE_SECONDS} seconds.")
+
+
+def _too_large(max_bytes: int) -> Refusal:
+    detail = f"The request body may have {max_bytes} bytes; send the readings in several requests."
+    return Refusal(413, "body_too_large", detail)
+
+
+async def _refuse(send: Send, receive: Receive | None, refusal: Refusal) -> None:
+    request_id = uuid.uuid4().hex
+    logger.warning("request refused: %s", refusal.code, extra={"request_id": request_id})
+    body = json.dumps(
+        {
+            "code": refusal.code,
+            "detail": refusal.detail,
+            "errors": [],
+            "request_id": request_id,
+        }
+    ).encode()
+    # No content-length: the server would end the connection as soon as that many bytes are out.
+    headers = [
+        (b"content-type", b"application/json"),
+        (b"connection", b"close"),
+        (b"x-request-id", request_id.encode()),
+    ]
+    await send({"type": "http.response.start", "status": refusal.status, "headers": headers})
+    await send({"type": "http.response.body", "body": body, "more_body": receive is not None})
+    if receive is not None:
+        await _discard(receive)
+        await send({"type": "http.response.body", "body": b""})
 
 
 async def _discard(receive: Receive) -> None:

@@ -36,6 +36,10 @@ REDIS_URL = env.str("REDIS_URL", "")
 MLFLOW_TRACKING_URI = env.str("MLFLOW_TRACKING_URI", "")
 LOG_LEVEL = env.str("LOG_LEVEL", "INFO", validate=validate.OneOf(["DEBUG", "INFO", "WARNING", "ERROR"]))
 LOG_FORMAT = env.str("LOG_FORMAT", "json", validate=validate.OneOf(["json", "text"]))
+# How many proxies of ours stand before the web process and add to X-Forwarded-For; 0 when it is reached directly.
+TRUSTED_PROXIES = env.int("TRUSTED_PROXIES", 0, validate=validate.Range(min=0, max=10))
+# A query that runs longer is given up; 0 lets it run. The web process sets 10 for itself (config.asgi).
+STATEMENT_TIMEOUT_SECONDS = env.int("STATEMENT_TIMEOUT_SECONDS", 0, validate=validate.Range(min=0))
 MAX_BODY_BYTES = env.int("MAX_BODY_BYTES", 16 * 1024 * 1024, validate=validate.Range(min=1024))
 WORKER_CONCURRENCY = env.int("WORKER_CONCURRENCY", 2, validate=validate.Range(min=1))
 # Readings of a lower quality are stored and shown, but neither scored nor learned from.
@@ -44,7 +48,7 @@ QUALITY_THRESHOLD = env.float("QUALITY_THRESHOLD", 0.8, validate=validate.Range(
 FUTURE_TOLERANCE_SECONDS = env.int("FUTURE_TOLERANCE_SECONDS", 300, validate=validate.Range(min=0))
 # An event that ended longer ago than this when its readings came in is history: recorded, nobody is told.
 LATE_AFTER_SECONDS = env.int("LATE_AFTER_SECONDS", 3600, validate=validate.Range(min=1))
-email = env.dj_email_url("EMAIL_URL", "console://")
+email = env.dj_email_url("EMAIL_URL", "dummy://")
 DEFAULT_FROM_EMAIL = env.str("DEFAULT_FROM_EMAIL", "Smart Maintenance <noreply@localhost>")
 env.seal()
 
@@ -115,7 +119,10 @@ TEMPLATES = [
 DATABASES = {
     "default": {
         **dj_database_url.parse(DATABASE_URL or embedded.database_url(STATE_DIR), engine="sensors.timescale"),
-        "OPTIONS": {"pool": {"min_size": 4, "max_size": 8, "timeout": 10}},
+        "OPTIONS": {
+            "pool": {"min_size": 4, "max_size": 16, "timeout": 10},
+            "options": f"-c statement_timeout={STATEMENT_TIMEOUT_SECONDS}s",
+        },
     }
 }
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
@@ -177,6 +184,9 @@ ACCOUNT_ADAPTER = "config.accounts.ClosedSignupAdapter"
 ACCOUNT_LOGIN_METHODS = {"username", "email"}
 ACCOUNT_SIGNUP_FIELDS = ["username*", "email*", "password1*", "password2*"]
 ACCOUNT_EMAIL_VERIFICATION = "none"
+# Changing the address or password asks for the password again: a borrowed session must not become an account.
+ACCOUNT_REAUTHENTICATION_REQUIRED = True
+ALLAUTH_TRUSTED_PROXY_COUNT = TRUSTED_PROXIES
 ACCOUNT_LOGOUT_REDIRECT_URL = LOGIN_URL
 MFA_SUPPORTED_TYPES = ["totp", "recovery_codes"]
 EMAIL_BACKEND = email["EMAIL_BACKEND"]

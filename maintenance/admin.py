@@ -109,6 +109,12 @@ class MaintenanceLogAdmin(SiteScopedAdmin):
     def get_readonly_fields(self, request: HttpRequest, obj: Model | None = None) -> list[str]:
         return [*(["asset"] if obj else []), "work_order", "done_by"]
 
+    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        """What somebody else did, or what belongs to an ended order, is not rewritten."""
+        if obj and (obj.done_by != request.user or (obj.work_order and not obj.work_order.is_running)):
+            return False
+        return super().has_change_permission(request, obj)
+
     def save_model(self, request: HttpRequest, obj: Any, form: Any, change: bool) -> None:
         if not change:
             obj.done_by = request.user

@@ -73,7 +73,7 @@ class WorkOrderDetailSerializer(WorkOrderSerializer):
 
 class ClosingSerializer(serializers.Serializer[Any]):
     outcome = serializers.ChoiceField(Verdict.Outcome.choices)
-    notes = serializers.CharField(required=False, allow_blank=True, default="", max_length=10_000)
+    notes = serializers.CharField(required=False, allow_blank=True, default="", max_length=5000)
 
 
 class WorkOrderFilter(PeriodFilterSet):

@@ -29,7 +29,7 @@ class WorkOrder(models.Model):
     asset = models.ForeignKey(Asset, on_delete=models.PROTECT, related_name="work_orders")
     alert = models.ForeignKey(Alert, on_delete=models.PROTECT, null=True, blank=True, related_name="work_orders")
     title = models.CharField(max_length=200)
-    description = models.TextField(blank=True)
+    description = models.TextField(blank=True, max_length=5000)
     priority = models.PositiveSmallIntegerField(choices=Priority.choices, default=Priority.MEDIUM)
     state = models.CharField(max_length=12, choices=State.choices, default=State.OPEN)
     due_at = models.DateTimeField(null=True, blank=True)
@@ -76,7 +76,7 @@ class MaintenanceLog(models.Model):
     done_by = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.PROTECT, related_name="+")
     completion_date = models.DateTimeField(default=timezone.now)
     duration_minutes = models.PositiveIntegerField(null=True, blank=True)
-    notes = models.TextField()
+    notes = models.TextField(max_length=5000)
 
     objects = MaintenanceLogQuerySet.as_manager()
 

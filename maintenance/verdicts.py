@@ -8,7 +8,7 @@ from maintenance.models import Verdict, WorkOrder
 
 
 def record(order: WorkOrder, outcome: Verdict.Outcome, by: User, at: datetime) -> Verdict:
-    """Give the verdict of a work order on its alert; it holds from the alert's start to `at`."""
+    """Give the verdict of a work order on its alert; it holds from when the alert's cause began to `at`."""
     assert order.alert is not None
     verdict, _ = Verdict.objects.update_or_create(
         alert=order.alert,
@@ -17,7 +17,7 @@ def record(order: WorkOrder, outcome: Verdict.Outcome, by: User, at: datetime) -
             "outcome": outcome,
             "given_by": by,
             "given_at": at,
-            "window_start": min(order.alert.opened_at, at),
+            "window_start": min(order.alert.began_at, at),
             "window_end": at,
         },
     )

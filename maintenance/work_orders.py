@@ -1,6 +1,6 @@
 """The life of a work order: opened (usually for an alert), started, logged, closed with a verdict."""
 
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from django.contrib.auth.models import User
 from django.db import IntegrityError, transaction
@@ -14,6 +14,9 @@ from maintenance.models import MaintenanceLog, Verdict, WorkOrder
 from sensors import live
 from sensors.errors import Refused
 from sensors.models import Asset
+
+# A note that comes twice within this time was sent twice, by a double tap or a phone on a bad network.
+DOUBLE_TAP = timedelta(minutes=1)
 
 
 def open_for_alert(alert: Alert, by: User) -> WorkOrder:
@@ -40,7 +43,9 @@ def open_for_alert(alert: Alert, by: User) -> WorkOrder:
             return order
     except IntegrityError:
         # Two people tapped at once: the partial unique index let one of them through.
-        running: WorkOrder = WorkOrder.objects.running().get(alert=alert)
+        running: WorkOrder | None = WorkOrder.objects.running().filter(alert=alert).first()
+        if running is None:
+            raise Refused("work_order_ended", "The work order of this alert has just ended; look again.") from None
         return running
 
 
@@ -89,9 +94,13 @@ def add_log(
     duration_minutes: int | None = None,
     completion_date: datetime | None = None,
 ) -> MaintenanceLog:
-    """Note what was done. Raises Refused once the order is closed or cancelled."""
+    """Note what was done; the same words sent twice are one note. Raises Refused once the order has ended."""
     with transaction.atomic():
         order = _locked_running(order)
+        just_now = timezone.now() - DOUBLE_TAP
+        log: MaintenanceLog | None = order.logs.filter(done_by=by, notes=notes, completion_date__gte=just_now).first()
+        if log is not None:
+            return log
         log = MaintenanceLog.objects.create(
             asset_id=order.asset_id,
             work_order=order,
@@ -122,9 +131,7 @@ def close(order: WorkOrder, by: User, outcome: Verdict.Outcome, notes: str = "")
         order.save(update_fields=["state", "closed_at"])
         if order.alert:
             verdicts.record(order, outcome, by, at=order.closed_at)
-            if order.alert.state != State.RESOLVED:
-                reason = f"WO-{order.pk} closed: {Verdict.Outcome(outcome).label}."
-                lifecycle.resolve(order.alert, by, reason=reason)
+            lifecycle.resolve(order.alert, by, reason=f"WO-{order.pk} closed: {Verdict.Outcome(outcome).label}.")
         live.publish("work", site_id=order.site_id, asset_id=order.asset_id)
     return order
 

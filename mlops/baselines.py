@@ -1,8 +1,9 @@
 """Which readings a sensor is measured against: those before a block of time, learned once per block and then kept.
 
-A reading's block follows from its timestamp and the sensor's first reading alone, and a `Baseline` row never changes,
-so that neither the order of batches nor a second scoring can change a score. In a sensor's first day a block begins
-whenever the history has doubled; after that, every hour.
+A reading's block follows from its timestamp and the sensor's first reading. In a sensor's first day a block begins
+whenever the history has doubled; after that, every six hours. A `Baseline` row is learned from what is stored when it
+is first needed and never changes, so that scoring again gives the same scores; readings that come in later than that
+are not in it.
 """
 
 from datetime import UTC, datetime
@@ -15,7 +16,9 @@ from mlops.detectors.robust import DAY_US, HOUR_US, Profile
 from mlops.models import Baseline
 from sensors import history
 
+MINUTE_US = 60_000_000
 FIRST_BLOCK_US = 5_000_000
+BLOCK_US = 6 * HOUR_US
 HISTORY_US = 14 * DAY_US
 # A day and more of history is looked at every five minutes: 4,032 readings at most, whatever the sensor's rate.
 SAMPLE_STEP_US = 300_000_000
@@ -25,12 +28,14 @@ SAMPLES_OF_FIRST_DAY = 1000
 Block = tuple[int, int]  # (sensor's primary key, start of the block in microseconds UTC)
 
 
-def block_starts(timestamps: NDArray[np.int64], first: int) -> NDArray[np.int64]:
+def block_starts(timestamps: NDArray[np.int64], sensor: int, first: int) -> NDArray[np.int64]:
     """The start of the block of each timestamp, for a sensor first read at `first` (all in microseconds UTC)."""
     ages = np.maximum(timestamps - first, 0)
     doublings = np.floor(np.log2(np.maximum(ages, FIRST_BLOCK_US) / FIRST_BLOCK_US))
     young = first + np.where(ages < FIRST_BLOCK_US, 0, FIRST_BLOCK_US * 2**doublings).astype(np.int64)
-    return np.where(ages < DAY_US, young, timestamps // HOUR_US * HOUR_US)
+    # Each sensor's blocks begin at a minute of its own, or all of them would learn at once.
+    offset = sensor * 7 * MINUTE_US % BLOCK_US
+    return np.where(ages < DAY_US, young, (timestamps - offset) // BLOCK_US * BLOCK_US + offset)
 
 
 def profiles_of(blocks: set[Block], firsts: dict[int, int]) -> dict[Block, Profile | None]:
@@ -79,17 +84,31 @@ def _learn(blocks: set[Block], firsts: dict[int, int]) -> dict[Block, Profile | 
             windows[sensor, start] = history.Window(sensor, firsts[sensor], start, step)
         else:
             long_blocks.setdefault(sensor, []).append(start)
+    window_of: dict[Block, Block] = {}
     for sensor, starts in long_blocks.items():
-        # One sample serves all hourly blocks of a sensor: its grid does not depend on the block.
-        oldest = max(min(starts) - HISTORY_US, firsts[sensor] // SAMPLE_STEP_US * SAMPLE_STEP_US)
-        windows[sensor, 0] = history.Window(sensor, oldest, max(starts), SAMPLE_STEP_US)
+        for run in _runs(sorted(starts)):
+            # One sample serves all blocks whose histories overlap: its grid does not depend on the block.
+            oldest = max(run[0] - HISTORY_US, firsts[sensor]) // SAMPLE_STEP_US * SAMPLE_STEP_US
+            windows[sensor, run[0]] = history.Window(sensor, oldest, run[-1], SAMPLE_STEP_US)
+            window_of |= {(sensor, start): (sensor, run[0]) for start in run}
     samples = dict(zip(windows, history.samples(list(windows.values())), strict=True))
     learned: dict[Block, Profile | None] = {}
     for sensor, start in blocks:
-        timestamps, values = samples.get((sensor, start)) or samples[sensor, 0]
+        timestamps, values = samples[window_of.get((sensor, start), (sensor, start))]
         part = slice(*np.searchsorted(timestamps, [start - HISTORY_US, start]))
         learned[sensor, start] = robust.learn(timestamps[part], values[part])
     return learned
+
+
+def _runs(starts: list[int]) -> list[list[int]]:
+    """Sorted block starts, split where two lie further apart than a history reaches."""
+    runs: list[list[int]] = []
+    for start in starts:
+        if runs and start - runs[-1][-1] <= HISTORY_US:
+            runs[-1].append(start)
+        else:
+            runs.append([start])
+    return runs
 
 
 def _datetime(us: int) -> datetime:

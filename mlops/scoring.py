@@ -1,17 +1,19 @@
 """Stored batches -> scores -> anomalies -> alerts, for many sensors at once.
 
-A score depends on stored readings alone (see `mlops.baselines`), so a batch may be scored twice, late, or together with
-any others. One sensor is scored by one worker at a time, which keeps its anomalies from being recorded twice.
+A score depends on stored readings and kept baselines alone (see `mlops.baselines`), so a batch may be scored twice or
+together with any others. One sensor is scored by one worker at a time, which keeps its anomalies from being recorded
+twice.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import numpy as np
 from django.conf import settings
-from django.db.models import Max
+from django.db.models import Max, Q
+from django.utils import timezone
 from numpy.typing import NDArray
 
 from alerts import lifecycle
@@ -22,6 +24,8 @@ from mlops.detectors import robust
 from mlops.detectors.robust import Profile
 from mlops.models import Anomaly
 from sensors import history
+from sensors.history import Span
+from sensors.ingest import SPAN_GAP_US
 from sensors.models import Asset, ReadingBatch, Sensor
 
 # Robust standard deviations from normal at which a reading is anomalous.
@@ -44,6 +48,7 @@ class Event:
     """A stretch of anomalous readings of one sensor, as found in the readings at hand."""
 
     start: datetime
+    confirmed_at: datetime
     end: datetime
     peak_at: datetime
     peak_value: float
@@ -58,54 +63,61 @@ def score_batches(batches: list[ReadingBatch]) -> None:
     """Score what these batches stored, all of one mode, and raise or record the alerts that follow."""
     spans = _spans(batches)
     # In one order everywhere, or two workers could wait for each other.
-    locked = Sensor.objects.select_for_update(of=("self",), no_key=True).filter(pk__in=spans).order_by("pk")
-    sensors = {sensor.pk: sensor for sensor in locked.select_related("asset__site")}
-    settled = _settled_after(list(sensors))
-    received_at = min(batch.received_at for batch in batches)
-    is_history = batches[0].mode == ReadingBatch.Mode.HISTORY
-    for pk, event in _events(spans, settled):
-        late = event.end < received_at - timedelta(seconds=settings.LATE_AFTER_SECONDS)
-        _record(sensors[pk], event, historical=is_history or late, since=settled.get(pk))
+    locked = Sensor.objects.select_for_update(of=("self",), no_key=True).order_by("pk")
+    rows = locked.filter(pk__in={span.sensor for span in spans}).select_related("asset__site")
+    sensors = {sensor.pk: sensor for sensor in rows}
+    historical = batches[0].mode == ReadingBatch.Mode.HISTORY
+    for sensor, event in _events(spans, {} if historical else _settled_after(list(sensors))):
+        _record(sensors[sensor], event, historical)
 
 
-def _spans(batches: list[ReadingBatch]) -> dict[int, tuple[datetime, datetime]]:
-    """From when to when the batches hold readings of each sensor."""
-    spans: dict[int, tuple[datetime, datetime]] = {}
-    for batch in batches:
-        for sensor, first, last in zip(batch.sensors, batch.firsts, batch.lasts, strict=True):
-            known = spans.get(sensor, (first, last))
-            spans[sensor] = (min(known[0], first), max(known[1], last))
+def _spans(batches: list[ReadingBatch]) -> list[Span]:
+    """Where the batches hold readings; spans of one sensor that touch are one."""
+    parts = sorted(
+        Span(sensor, first, last)
+        for batch in batches
+        for sensor, first, last in zip(batch.sensors, _us(batch.firsts), _us(batch.lasts), strict=True)
+    )
+    spans: list[Span] = []
+    for part in parts:
+        if spans and spans[-1].sensor == part.sensor and part.first <= spans[-1].last + SPAN_GAP_US:
+            spans[-1] = Span(part.sensor, spans[-1].first, max(spans[-1].last, part.last))
+        else:
+            spans.append(part)
     return spans
 
 
-def _settled_after(sensors: list[int]) -> dict[int, datetime]:
-    """For sensors with a resolved alert: from when on their readings may open a new event."""
+def _settled_after(sensors: list[int]) -> dict[int, int]:
+    """For sensors whose alert was just resolved: from when on (microseconds UTC) readings may open a new event."""
+    recently = timezone.now() - timedelta(seconds=settings.LATE_AFTER_SECONDS) - SETTLING
     resolved = (
-        Alert.objects.filter(sensor__in=sensors, kind=Alert.Kind.ANOMALY, historical=False, state=State.RESOLVED)
+        Alert.objects.filter(sensor__in=sensors, kind=Alert.Kind.ANOMALY, historical=False, resolved_at__gt=recently)
         .values_list("sensor")
         .annotate(last=Max("resolved_at"))
     )
-    return {sensor: last + SETTLING for sensor, last in resolved}
+    return {sensor: _us([last + SETTLING])[0] for sensor, last in resolved}
 
 
-def _events(spans: dict[int, tuple[datetime, datetime]], settled: dict[int, datetime]) -> Iterator[tuple[int, Event]]:
-    starts, ends = zip(*spans.values(), strict=True)
-    series = history.spans(list(spans), [_us(at) for at in starts], [_us(at) for at in ends], context=validation.N - 1)
-    firsts = history.firsts(list(series))
-    blocks_of = {}
-    for sensor, (timestamps, values) in series.items():
-        if sensor in settled:
+def _events(spans: list[Span], settled: dict[int, int]) -> Iterator[tuple[int, Event]]:
+    series = history.spans(spans, context=validation.N - 1)
+    firsts = history.firsts([span.sensor for span in spans])
+    blocks_of = []
+    for number, span in enumerate(spans):
+        timestamps, values = series[number]
+        if span.sensor in settled:
             # Nothing before the resolution counts, neither as an anomaly nor as the beginning of one.
-            keep = timestamps > _us(settled[sensor])
-            series[sensor] = timestamps, values = timestamps[keep], values[keep]
-        blocks_of[sensor] = baselines.block_starts(timestamps, firsts[sensor])
-    wanted = {(sensor, int(start)) for sensor, starts_ in blocks_of.items() for start in np.unique(starts_)}
+            keep = timestamps > settled[span.sensor]
+            series[number] = timestamps, values = timestamps[keep], values[keep]
+        blocks_of.append(baselines.block_starts(timestamps, span.sensor, firsts[span.sensor]))
+    wanted = {
+        (span.sensor, int(start)) for span, starts in zip(spans, blocks_of, strict=True) for start in np.unique(starts)
+    }
     profiles = baselines.profiles_of(wanted, firsts)
-    for sensor, (timestamps, values) in series.items():
-        blocks, which = np.unique(blocks_of[sensor], return_inverse=True)
-        found = [profiles[sensor, int(start)] for start in blocks]
-        for event in find_events(timestamps, values, found, which, _us(spans[sensor][0])):
-            yield sensor, event
+    for span, (timestamps, values), starts in zip(spans, series, blocks_of, strict=True):
+        blocks, which = np.unique(starts, return_inverse=True)
+        found = [profiles[span.sensor, int(start)] for start in blocks]
+        for event in find_events(timestamps, values, found, which, span.first):
+            yield span.sensor, event
 
 
 def find_events(
@@ -142,6 +154,7 @@ def find_events(
         events.append(
             Event(
                 start=_datetime(timestamps[window[anomalous[window]][0]]),
+                confirmed_at=_datetime(timestamps[part[0]]),
                 end=_datetime(timestamps[part[-1]]),
                 peak_at=_datetime(timestamps[peak]),
                 peak_value=float(values[peak]),
@@ -158,55 +171,68 @@ def find_events(
 _NOTHING = Profile(readings=0, span_seconds=0.0, median=0.0, spread=1.0)
 
 
-def _record(sensor: Sensor, event: Event, *, historical: bool, since: datetime | None) -> None:
+def _record(sensor: Sensor, event: Event, historical: bool) -> None:
     """Write the event down, joined with what is known of it already, and alert as validation decides."""
-    anomaly = _join(sensor, event, historical, since)
     candidate = validation.Candidate(
-        peak=abs(anomaly.peak_score),
-        limit=anomaly.evidence["threshold"],
-        hits=anomaly.evidence["hits"],
-        baseline_readings=anomaly.evidence["baseline_readings"],
-        in_maintenance=work_orders.was_in_progress(sensor.asset, anomaly.start, anomaly.end),
+        peak=abs(event.peak_score),
+        limit=event.limit,
+        hits=event.hits,
+        baseline_readings=event.profile.readings,
+        in_maintenance=work_orders.was_in_progress(sensor.asset, event.confirmed_at, event.end),
     )
-    decision = validation.validate(candidate)
-    anomaly.decision, anomaly.confidence = decision.decision, decision.confidence
-    anomaly.evidence |= decision.evidence()
-    _alert(sensor, anomaly, candidate)
+    fresh = _as_anomaly(sensor, event, validation.validate(candidate), historical)
+    anomaly = _join(fresh)
+    _alert(sensor, anomaly)
     anomaly.save()
 
 
-def _join(sensor: Sensor, event: Event, historical: bool, since: datetime | None) -> Anomaly:
-    """The recorded anomaly that this event continues, widened by it; a new one if there is none."""
-    near = Anomaly.objects.filter(
-        sensor=sensor,
-        historical=historical,
-        end__gte=max(event.start - EVENT_GAP, since or event.start - EVENT_GAP),
-        start__lte=event.end + EVENT_GAP,
-    )
-    known: list[Anomaly] = list(near.select_related("alert").order_by("start"))
-    fresh = _as_anomaly(sensor, event, historical)
-    if not known:
+def _join(fresh: Anomaly) -> Anomaly:
+    """The recorded anomaly that this one continues, widened by it; itself if there is none."""
+    anomaly, *others = _near(fresh) or [fresh]
+    if anomaly is fresh:
         return fresh
-    anomaly, *others = known
-    hits = fresh.evidence["hits"]
     for other in (*others, fresh):
-        hits = max(hits, other.evidence["hits"], anomaly.evidence["hits"])
         anomaly.start, anomaly.end = min(anomaly.start, other.start), max(anomaly.end, other.end)
+        hits = max(anomaly.evidence["hits"], other.evidence["hits"])
         # On a tie the earlier peak stays, so that scoring again changes nothing.
-        if abs(other.peak_score) > abs(anomaly.peak_score):
-            anomaly.peak_at, anomaly.peak_value, anomaly.peak_score = other.peak_at, other.peak_value, other.peak_score
-            anomaly.evidence = other.evidence
+        if (other.confidence, abs(other.peak_score)) > (anomaly.confidence, abs(anomaly.peak_score)):
+            for field in ("peak_at", "peak_value", "peak_score", "decision", "confidence", "evidence"):
+                setattr(anomaly, field, getattr(other, field))
+        anomaly.evidence |= {"hits": hits, "start": anomaly.start.isoformat(), "end": anomaly.end.isoformat()}
     for other in others:
         # The event closed the gap between two recorded ones.
-        if other.alert and anomaly.alert:
-            lifecycle.resolve(other.alert, None, reason=f"The same event as alert {anomaly.alert.pk}.")
-        anomaly.alert = anomaly.alert or other.alert
+        alert, absorbed = anomaly.alert or other.alert, other.alert
         other.delete()
-    anomaly.evidence |= {"hits": hits, "start": anomaly.start.isoformat(), "end": anomaly.end.isoformat()}
+        if alert and absorbed and absorbed != alert:
+            lifecycle.absorb(absorbed, into=alert)
+        anomaly.alert = alert
     return anomaly
 
 
-def _as_anomaly(sensor: Sensor, event: Event, historical: bool) -> Anomaly:
+def _near(fresh: Anomaly) -> list[Anomaly]:
+    """Recorded anomalies of the same event, live ones first: close in time, and judged alike.
+
+    What happened during maintenance, or before the sensor was known, must not swallow what comes after it.
+    """
+    alike = [Anomaly.Decision.CREDIBLE, Anomaly.Decision.FURTHER]
+    if fresh.decision not in alike:
+        alike = [Anomaly.Decision(fresh.decision)]
+    near = Anomaly.objects.filter(
+        sensor=fresh.sensor,
+        decision__in=alike,
+        end__gte=fresh.start - EVENT_GAP,
+        start__lte=fresh.end + EVENT_GAP,
+    )
+    if not fresh.historical:
+        # Live events continue live ones; readings of the past may also belong to what was live then.
+        near = near.filter(historical=False)
+    # An alert that a person has resolved is over; what goes on after it is new.
+    over = Q(historical=False, alert__state=State.RESOLVED, alert__resolved_at__lt=fresh.end)
+    known: list[Anomaly] = list(near.exclude(over).select_related("alert").order_by("historical", "start"))
+    return known
+
+
+def _as_anomaly(sensor: Sensor, event: Event, decision: validation.Decision, historical: bool) -> Anomaly:
     evidence: dict[str, Any] = {
         "sensor_id": sensor.sensor_id,
         "unit": sensor.unit,
@@ -231,13 +257,15 @@ def _as_anomaly(sensor: Sensor, event: Event, historical: bool) -> Anomaly:
         peak_value=event.peak_value,
         peak_score=event.peak_score,
         historical=historical,
-        evidence=evidence,
+        decision=decision.decision,
+        confidence=decision.confidence,
+        evidence=evidence | decision.evidence(),
     )
 
 
-def _alert(sensor: Sensor, anomaly: Anomaly, candidate: validation.Candidate) -> None:
+def _alert(sensor: Sensor, anomaly: Anomaly) -> None:
     if anomaly.decision == Anomaly.Decision.CREDIBLE:
-        severity = _severity(candidate, sensor.asset)
+        severity = _severity(anomaly, sensor.asset)
     elif anomaly.decision == Anomaly.Decision.FURTHER:
         severity = Severity.LOW
     else:
@@ -245,28 +273,26 @@ def _alert(sensor: Sensor, anomaly: Anomaly, candidate: validation.Candidate) ->
     about = {"title": _title(sensor, anomaly), "severity": severity, "evidence": anomaly.evidence}
     if anomaly.alert is not None:
         lifecycle.update(anomaly.alert, start=anomaly.start, end=anomaly.end, **about)
-    elif anomaly.historical:
-        anomaly.alert = lifecycle.record_historical(
-            asset=sensor.asset,
-            sensor=sensor,
-            dedup_key=_dedup_key(sensor),
-            start=anomaly.start,
-            end=anomaly.end,
-            **about,
-        )
-    else:
-        anomaly.alert = lifecycle.raise_alert(
-            asset=sensor.asset, sensor=sensor, dedup_key=_dedup_key(sensor), at=anomaly.end, **about
-        )
+        return
+    record = lifecycle.record_historical if anomaly.historical else lifecycle.raise_alert
+    anomaly.alert = record(
+        asset=sensor.asset,
+        sensor=sensor,
+        dedup_key=_dedup_key(sensor),
+        began_at=anomaly.start,
+        last_seen_at=anomaly.end,
+        **about,
+    )
 
 
 def _dedup_key(sensor: Sensor) -> str:
     return f"anomaly:sensor:{sensor.pk}"
 
 
-def _severity(candidate: validation.Candidate, asset: Asset) -> Severity:
+def _severity(anomaly: Anomaly, asset: Asset) -> Severity:
     """Medium; one step up when twice beyond the limit, one more on an asset of high criticality."""
-    steps = (candidate.peak >= 2 * candidate.limit) + (asset.criticality == Asset.Criticality.HIGH)
+    far = abs(anomaly.peak_score) >= 2 * anomaly.evidence["threshold"]
+    steps = far + (asset.criticality == Asset.Criticality.HIGH)
     return Severity(Severity.MEDIUM + steps)
 
 
@@ -277,8 +303,8 @@ def _title(sensor: Sensor, anomaly: Anomaly) -> str:
     return f"{name} of {sensor.asset} {side} normal: {anomaly.peak_value:.4g} {sensor.unit}, usually {expected:.4g}"
 
 
-def _us(at: datetime) -> int:
-    return round(at.timestamp() * 1e6)
+def _us(times: Sequence[datetime]) -> list[int]:
+    return [round(at.timestamp() * 1e6) for at in times]
 
 
 def _datetime(us: np.int64) -> datetime:

@@ -77,7 +77,7 @@ def maintenance(candidate: Candidate) -> Layer:
 
 
 def persistence(candidate: Candidate) -> Layer:
-    return Layer("persistence", candidate.hits >= K, f"{candidate.hits} of {N} readings in a row were anomalous.")
+    return Layer("persistence", candidate.hits >= K, f"{candidate.hits} of {N} consecutive readings were anomalous.")
 
 
 def strength(candidate: Candidate) -> Layer:

@@ -138,7 +138,7 @@ class SensorAdmin(SiteScopedAdmin):
 
 @admin.register(ReadingBatch)
 class ReadingBatchAdmin(ReadOnly, SiteScopedAdmin):
-    list_display = ["id", "received_at", "source", "mode", "accepted", "duplicates", "rejected"]
+    list_display = ["id", "received_at", "source", "mode", "accepted", "duplicates"]
     list_filter = ["mode", "source"]
     date_hierarchy = "received_at"
     ordering = ["-received_at"]

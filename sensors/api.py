@@ -122,7 +122,7 @@ class BatchSerializer(serializers.ModelSerializer[ReadingBatch]):
 
     class Meta:
         model = ReadingBatch
-        fields = ["id", "received_at", "source", "mode", "accepted", "duplicates", "rejected", "work"]
+        fields = ["id", "received_at", "source", "mode", "accepted", "duplicates", "work"]
 
     @extend_schema_field(WorkSerializer(many=True))
     def get_work(self, batch: ReadingBatch) -> list[dict[str, Any]]:

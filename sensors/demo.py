@@ -37,7 +37,8 @@ def create_plant() -> Site:
 
 def store_past(now: datetime) -> int:
     """Store the plant's last two weeks as history; returns the number of readings."""
-    seconds = np.arange(now.timestamp() - HISTORY_DAYS * 86_400, now.timestamp(), HISTORY_STEP_SECONDS)
+    end = now.timestamp() // HISTORY_STEP_SECONDS * HISTORY_STEP_SECONDS
+    seconds = np.arange(end - HISTORY_DAYS * 86_400, end, HISTORY_STEP_SECONDS)
     noise = np.random.default_rng(301)
     stored = 0
     for machine in MACHINES:
@@ -51,9 +52,9 @@ def store_past(now: datetime) -> int:
 def _past_wear(machine: Machine, seconds: Values) -> Values:
     if machine is not MOTOR:
         return np.zeros_like(seconds)
-    age = seconds[-1] - PAST_FAULT_DAYS_AGO * 86_400 - seconds
-    rising = 1 + age / PAST_FAULT_SECONDS
-    return PAST_FAULT_WEAR * np.where((age <= 0) & (rising > 0), np.sqrt(np.clip(1 - rising, 0, 1)), 0.0)
+    # From 0 to 1 while the fault lasts.
+    share = (seconds - seconds[-1] + PAST_FAULT_DAYS_AGO * 86_400) / PAST_FAULT_SECONDS
+    return PAST_FAULT_WEAR * np.where((share >= 0) & (share < 1), np.sqrt(np.clip(share, 0, 1)), 0.0)
 
 
 def _columns(machine: Machine, seconds: Values, measured: dict[str, Values]) -> Columns:

@@ -24,13 +24,21 @@ class Window(NamedTuple):
     step: int
 
 
+class Span(NamedTuple):
+    """All readings from `first` to `last`, both inclusive."""
+
+    sensor: int
+    first: int
+    last: int
+
+
 def firsts(sensors: list[int]) -> dict[int, int]:
     """When each sensor's first stored reading was; sensors without one are missing."""
     with numpy_cursor() as cursor:
         cursor.execute(
             """
             SELECT s.id, (extract(epoch FROM r.timestamp) * 1000000)::bigint
-            FROM unnest(%s) AS s(id)
+            FROM (SELECT DISTINCT unnest(%s)) AS s(id)
             CROSS JOIN LATERAL (
                 SELECT timestamp FROM sensors_reading WHERE sensor_id = s.id ORDER BY timestamp LIMIT 1
             ) r
@@ -75,30 +83,37 @@ def samples(windows: list[Window]) -> list[Series]:
     return found
 
 
-def spans(sensors: list[int], starts: list[int], ends: list[int], context: int) -> dict[int, Series]:
-    """All good readings of each sensor from its start to its end (inclusive), and up to `context` ones just before."""
+def spans(wanted: list[Span], context: int) -> list[Series]:
+    """For each span its good readings, and up to `context` ones on either side of it, in time order."""
+    columns = np.array(wanted, np.int64).reshape(-1, 3).T
+    found = [EMPTY] * len(wanted)
     with numpy_cursor() as cursor:
         cursor.execute(
             """
-            SELECT s.sensor, array_agg(r.timestamp ORDER BY r.timestamp), array_agg(r.value ORDER BY r.timestamp)
-            FROM unnest(%s, %s, %s) AS s(sensor, first, last)
+            SELECT s.number, array_agg(r.timestamp ORDER BY r.timestamp), array_agg(r.value ORDER BY r.timestamp)
+            FROM unnest(%(sensors)s, %(firsts)s, %(lasts)s) WITH ORDINALITY AS s(sensor, first, last, number)
             CROSS JOIN LATERAL (
                 (SELECT timestamp, value FROM sensors_reading
-                 WHERE sensor_id = s.sensor AND timestamp < s.first AND quality >= %s
-                 ORDER BY timestamp DESC LIMIT %s)
+                 WHERE sensor_id = s.sensor AND timestamp < s.first AND quality >= %(quality)s
+                 ORDER BY timestamp DESC LIMIT %(context)s)
                 UNION ALL
                 (SELECT timestamp, value FROM sensors_reading
-                 WHERE sensor_id = s.sensor AND timestamp BETWEEN s.first AND s.last AND quality >= %s)
+                 WHERE sensor_id = s.sensor AND timestamp BETWEEN s.first AND s.last AND quality >= %(quality)s)
+                UNION ALL
+                (SELECT timestamp, value FROM sensors_reading
+                 WHERE sensor_id = s.sensor AND timestamp > s.last AND quality >= %(quality)s
+                 ORDER BY timestamp LIMIT %(context)s)
             ) r
-            GROUP BY s.sensor
+            GROUP BY s.number
             """,
-            [
-                Bigints(np.array(sensors, np.int64)),
-                Timestamps(np.array(starts, np.int64)),
-                Timestamps(np.array(ends, np.int64)),
-                settings.QUALITY_THRESHOLD,
-                context,
-                settings.QUALITY_THRESHOLD,
-            ],
+            {
+                "sensors": Bigints(columns[0]),
+                "firsts": Timestamps(columns[1]),
+                "lasts": Timestamps(columns[2]),
+                "quality": settings.QUALITY_THRESHOLD,
+                "context": context,
+            },
         )
-        return {sensor: (timestamps, values) for sensor, timestamps, values in cursor.fetchall()}
+        for number, timestamps, values in cursor.fetchall():
+            found[number - 1] = (timestamps, values)
+    return found

@@ -4,7 +4,8 @@
 returns, the rows are durable: a caller may be told so.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from copy import copy
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from functools import partial
@@ -24,6 +25,10 @@ from sensors.querysets import Viewer
 
 # 1980-01-01 UTC. A device that lost its clock counts from 1970; such a reading would pass for the sensor's first.
 EARLIEST_US = 315_532_800_000_000
+# No quantity of a plant in any unit we know comes near; sums and squares of such values stay finite.
+LARGEST_VALUE = 1e15
+# Readings of a sensor further apart than this are separate spans of their batch.
+SPAN_GAP_US = 3_600_000_000
 
 
 @dataclass(frozen=True)
@@ -53,6 +58,8 @@ def store_batch(
 ) -> Stored:
     """Store the good rows of a batch, once each, and say which rows were refused and why.
 
+    Rows of a live batch that are older than LATE_AFTER_SECONDS make a batch of history beside it: they are scored after
+    everything live, and nobody is told.
     The first value of a `(sensor, timestamp)` wins; later ones count as duplicates. Sensors that `user` may not see
     count as unknown; without a user every sensor is known.
     """
@@ -66,31 +73,37 @@ def store_batch(
     rejected = sorted(batch.rejected)
     if not len(batch.columns):
         return Stored(None, 0, batch.repeated, rejected)
+    accepted, batch_ids = 0, []
     with transaction.atomic():
-        accepted = _insert(batch.sensor_pks(), batch.columns)
-        duplicates = batch.repeated + len(batch.columns) - accepted
-        if not accepted:
-            return Stored(None, 0, duplicates, rejected)
-        starts = np.flatnonzero(np.diff(batch.columns.codes, prepend=-1))
-        ends = np.append(starts[1:], len(batch.columns)) - 1
-        stored = ReadingBatch.objects.create(
-            received_at=now,
-            source=source,
-            mode=mode,
-            accepted=accepted,
-            duplicates=duplicates,
-            rejected=len(rejected),
-            sensors=batch.sensor_pks()[starts].tolist(),
-            firsts=_as_datetimes(batch.columns.timestamps[starts]),
-            lasts=_as_datetimes(batch.columns.timestamps[ends]),
-        )
-        live_batch = mode == ReadingBatch.Mode.LIVE
-        Pending.objects.bulk_create(
-            Pending(batch=stored, consumer=consumer, live=live_batch, due_at=now)
-            for consumer in settings.OUTBOX_CONSUMERS
-        )
-        transaction.on_commit(partial(_tell, batch.site_ids()), robust=True)
-    return Stored(stored.pk, accepted, duplicates, rejected)
+        for part, part_mode in batch.parts(mode, now):
+            if new := _insert(part.sensor_pks(), part.columns):
+                accepted += new
+                batch_ids.append(_announce(part, part_mode, source, now, new))
+        if batch_ids:
+            transaction.on_commit(partial(_tell, batch.site_ids()), robust=True)
+    duplicates = batch.repeated + len(batch.columns) - accepted
+    return Stored(batch_ids[0] if batch_ids else None, accepted, duplicates, rejected)
+
+
+def _announce(part: "_Batch", mode: ReadingBatch.Mode, source: str, now: datetime, accepted: int) -> int:
+    """Write down what was stored and the work it causes."""
+    starts = part.span_starts()
+    ends = np.append(starts[1:], len(part.columns)) - 1
+    stored = ReadingBatch.objects.create(
+        received_at=now,
+        source=source,
+        mode=mode,
+        accepted=accepted,
+        duplicates=len(part.columns) - accepted,
+        sensors=part.sensor_pks()[starts].tolist(),
+        firsts=_as_datetimes(part.columns.timestamps[starts]),
+        lasts=_as_datetimes(part.columns.timestamps[ends]),
+    )
+    live_batch = mode == ReadingBatch.Mode.LIVE
+    Pending.objects.bulk_create(
+        Pending(batch=stored, consumer=consumer, live=live_batch, due_at=now) for consumer in settings.OUTBOX_CONSUMERS
+    )
+    return stored.pk
 
 
 def _tell(site_ids: set[int]) -> None:
@@ -143,6 +156,16 @@ class _Batch:
             indexes=c.indexes[rows],
         )
 
+    def parts(self, mode: ReadingBatch.Mode, now: datetime) -> Iterator[tuple["_Batch", ReadingBatch.Mode]]:
+        """The rows by mode, the live ones first."""
+        late = np.full(len(self.columns), mode == ReadingBatch.Mode.HISTORY)
+        late |= self.columns.timestamps < int((now.timestamp() - settings.LATE_AFTER_SECONDS) * 1e6)
+        for part_mode, rows in ((ReadingBatch.Mode.LIVE, ~late), (ReadingBatch.Mode.HISTORY, late)):
+            if rows.any():
+                part = copy(self)
+                part.take(np.flatnonzero(rows))
+                yield part, part_mode
+
     def sensor_id(self, row: int) -> str:
         return self.columns.sensor_ids[int(self.columns.codes[row])]
 
@@ -192,6 +215,11 @@ class _Batch:
         self.refuse(
             ~np.isfinite(self.columns.values), "value_not_finite", lambda row: "NaN and infinity are not readings."
         )
+        self.refuse(
+            np.abs(self.columns.values) > LARGEST_VALUE,
+            "value_out_of_bounds",
+            lambda row: f"No plant measures {self.columns.values[row]:g}; check the sender.",
+        )
         bad_quality = ~((self.columns.qualities >= 0) & (self.columns.qualities <= 1))
         self.refuse(bad_quality, "invalid_quality", lambda row: "Quality lies between 0 and 1.")
         self.refuse(
@@ -219,6 +247,16 @@ class _Batch:
         first[1:] = (np.diff(codes) != 0) | (np.diff(timestamps) != 0)
         self.repeated = int(len(order) - first.sum())
         self.take(order[first])
+
+    def span_starts(self) -> NDArray[np.int64]:
+        """Where in the sorted rows another sensor begins, or the same one goes on after a gap.
+
+        Who reads a span back reads all that is stored in it: two readings a year apart must not stand for the year.
+        """
+        codes, timestamps = self.columns.codes, self.columns.timestamps
+        new = np.ones(len(codes), bool)
+        new[1:] = (np.diff(codes) != 0) | (np.diff(timestamps) > SPAN_GAP_US)
+        return np.flatnonzero(new)
 
     def assess_quality(self) -> None:
         lows = self.per_sensor(lambda s: np.nan if s is None or s.range_low is None else s.range_low, np.float64)

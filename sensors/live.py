@@ -4,8 +4,9 @@ A hint carries no data, so losing one costs freshness and never truth, and nobod
 see.
 """
 
+import asyncio
 import logging
-from typing import Literal
+from typing import Any, Literal
 
 from asgiref.sync import async_to_sync
 from channels.layers import get_channel_layer
@@ -15,6 +16,7 @@ from sensors import once
 
 logger = logging.getLogger(__name__)
 
+SEND_SECONDS = 2.0
 Topic = Literal["alerts", "work", "readings"]
 
 
@@ -37,11 +39,15 @@ def publish_readings(site_ids: set[int]) -> None:
             logger.warning("hint not sent", exc_info=True, extra={"topic": "readings", "site": site_id})
 
 
+async def _group_send(group: str, hint: dict[str, Any]) -> None:
+    # The layer's sockets have no timeout of their own, and a person may be waiting behind this.
+    await asyncio.wait_for(get_channel_layer().group_send(group, hint), SEND_SECONDS)
+
+
 def _send(topic: Topic, site_id: int, asset_id: int | None) -> None:
-    layer = get_channel_layer()
     hint = {"type": "hint", "topic": topic, "asset": asset_id}
     try:
-        async_to_sync(layer.group_send)(site_group(site_id), hint)
+        async_to_sync(_group_send)(site_group(site_id), hint)
     except Exception:
         # Pages also refresh by themselves when their socket comes back; a broker that is down must not fail the caller.
         logger.warning("hint not sent", exc_info=True, extra={"topic": topic, "site": site_id})

@@ -68,7 +68,7 @@ class Asset(models.Model):
     name = models.CharField(max_length=100)
     level = models.CharField(max_length=10, choices=Level.choices, default=Level.MACHINE)
     criticality = models.PositiveSmallIntegerField(choices=Criticality.choices, default=Criticality.MEDIUM)
-    description = models.TextField(blank=True)
+    description = models.TextField(blank=True, max_length=5000)
 
     objects = AssetQuerySet.as_manager()
 
@@ -173,8 +173,8 @@ class ReadingBatch(models.Model):
     mode = models.CharField(max_length=10, choices=Mode.choices, default=Mode.LIVE)
     accepted = models.PositiveIntegerField()
     duplicates = models.PositiveIntegerField(default=0)
-    rejected = models.PositiveIntegerField(default=0)
-    # Element i of the three arrays belongs together; firsts and lasts are inclusive.
+    # Spans of readings: element i of the three arrays belongs together, firsts and lasts are inclusive. A sensor whose
+    # readings have long gaps between them has several.
     sensors = ArrayField(models.BigIntegerField())
     firsts = ArrayField(models.DateTimeField())
     lasts = ArrayField(models.DateTimeField())

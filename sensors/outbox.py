@@ -6,6 +6,7 @@ the rest.
 """
 
 import logging
+import time
 from collections.abc import Callable
 
 from django.conf import settings
@@ -15,34 +16,44 @@ from django.utils.module_loading import import_string
 
 from sensors import once
 from sensors.models import Pending, ReadingBatch
+from sensors.querysets import PendingQuerySet
 
 logger = logging.getLogger(__name__)
 
 Consumer = Callable[[list[ReadingBatch]], None]
 
-# Batches claimed together are merged by the consumer; both limits bound one transaction's length and memory.
-MAX_BATCHES = 200
+# Batches claimed together are merged by the consumer; these bound one transaction's length and memory. Batches of
+# history are large, and what one worker has locked no other can take.
+MAX_LIVE_BATCHES = 200
+MAX_HISTORY_BATCHES = 10
 MAX_READINGS = 100_000
+# A task ends after this long, so that heartbeats and other consumers get their turn between two pieces of a large
+# import.
+TURN_SECONDS = 1.0
 # With no worker listening, one reminder in this many seconds waits in the queue, not one per batch.
 NUDGE_SECONDS = 5
 
 
 def nudge() -> None:
     """Ask the workers to look at the outbox now. Never raises: a lost nudge is made up for by the sweep."""
+    for consumer in settings.OUTBOX_CONSUMERS:
+        _nudge(consumer)
+
+
+def _nudge(consumer: str) -> None:
     from sensors.tasks import drain as drain_task
 
-    for consumer in settings.OUTBOX_CONSUMERS:
-        try:
-            if once.first(_nudge_mark(consumer), NUDGE_SECONDS):
-                drain_task.apply_async((consumer,), expires=NUDGE_SECONDS)
-        except Exception:
-            logger.warning("nudge not sent; the sweep will find the work", extra={"consumer": consumer})
+    try:
+        if once.first(_nudge_mark(consumer), NUDGE_SECONDS):
+            drain_task.apply_async((consumer,), expires=NUDGE_SECONDS)
+    except Exception:
+        logger.warning("nudge not sent; the sweep will find the work", extra={"consumer": consumer})
 
 
 def drain(consumer: str) -> int:
-    """Do the due work of a consumer until there is none left; returns the number of batches seen to.
+    """Do the due work of a consumer, for a turn at most; returns the number of batches seen to.
 
-    May run in any number of processes at once: each claims its own rows.
+    May run in any number of processes at once: each claims its own rows. What a turn leaves is announced again.
     """
     try:
         # Before the first look, so that whatever is committed after it is announced again.
@@ -50,9 +61,13 @@ def drain(consumer: str) -> int:
     except Exception:
         logger.warning("nudge not cleared", extra={"consumer": consumer})
     work: Consumer = import_string(settings.OUTBOX_CONSUMERS[consumer])
+    deadline = time.monotonic() + TURN_SECONDS
     done = 0
     while claimed := _drain_once(consumer, work):
         done += claimed
+        if time.monotonic() > deadline:
+            _nudge(consumer)
+            break
     return done
 
 
@@ -63,26 +78,30 @@ def _nudge_mark(consumer: str) -> str:
 def _drain_once(consumer: str, work: Consumer) -> int:
     with transaction.atomic():
         rows = _claim(consumer)
-        if rows and _attempt(work, rows) is not None:
-            # One of them is bad: alone, each shows which, and the others pass it.
-            for row in rows:
-                if error := _attempt(work, [row]):
-                    row.record_failure(error)
-        return len(rows)
+        if not rows or _attempt(work, rows) is None:
+            return len(rows)
+    # One of them is bad. Each alone, in a transaction of its own, shows which, and the others pass it.
+    for row in rows:
+        with transaction.atomic():
+            for locked in _due(consumer).filter(pk=row.pk):
+                if error := _attempt(work, [locked]):
+                    locked.record_failure(error)
+    return len(rows)
+
+
+def _due(consumer: str) -> PendingQuerySet:
+    due = Pending.objects.waiting().filter(consumer=consumer, due_at__lte=timezone.now())
+    return due.select_for_update(skip_locked=True, of=("self",)).select_related("batch").order_by("pk")
 
 
 def _claim(consumer: str) -> list[Pending]:
-    """Lock the oldest due rows, live ones first; live and history are never mixed."""
-    due = Pending.objects.waiting().filter(consumer=consumer, due_at__lte=timezone.now())
-    rows = list(
-        due.select_for_update(skip_locked=True, of=("self",))
-        .select_related("batch")
-        .order_by("-live", "pk")[:MAX_BATCHES]
-    )
+    """Lock the oldest due rows: live ones, or history where no live ones wait; the two are never mixed."""
+    rows = list(_due(consumer).filter(live=True)[:MAX_LIVE_BATCHES])
+    rows = rows or list(_due(consumer).filter(live=False)[:MAX_HISTORY_BATCHES])
     claimed: list[Pending] = []
     readings = 0
     for row in rows:
-        if row.live != rows[0].live or readings >= MAX_READINGS:
+        if readings >= MAX_READINGS:
             break
         claimed.append(row)
         readings += row.batch.accepted

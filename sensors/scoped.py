@@ -7,7 +7,7 @@ from typing import Any
 from django import forms
 from django.contrib.auth.models import User
 from django.core.exceptions import ValidationError
-from django.db.models import Model, QuerySet
+from django.db.models import BigIntegerField, Model, QuerySet
 from django.utils.dateparse import parse_datetime
 from django_filters.rest_framework import FilterSet, IsoDateTimeFilter, NumberFilter
 from rest_framework import serializers
@@ -57,6 +57,13 @@ class FiniteFloatField(serializers.FloatField):
 class VisibleRelatedField(serializers.PrimaryKeyRelatedField[Model]):
     """A foreign key that may only point at what the caller sees."""
 
+    def to_internal_value(self, data: Any) -> Model:
+        try:
+            row: Model = super().to_internal_value(data)
+        except OverflowError:
+            self.fail("does_not_exist", pk_value=data)
+        return row
+
     def get_queryset(self) -> QuerySet[Any]:
         queryset: Any = super().get_queryset()
         rows: QuerySet[Any] = queryset.visible_to(self.context["request"].user)
@@ -86,6 +93,15 @@ class AwareDateTimeFilter(IsoDateTimeFilter):  # type: ignore[misc]
 
 class IdFilter(NumberFilter):  # type: ignore[misc]
     """Rows that point at this id. An id that does not exist, or is not visible, matches nothing and tells nothing."""
+
+    # Not a decimal: turning 1e-9999999 into a whole number takes the interpreter minutes.
+    field_class = forms.IntegerField
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, min_value=0, max_value=BigIntegerField.MAX_BIGINT, **options)
+
+    def get_max_validator(self) -> None:
+        """The field has its own limits."""
 
 
 class PeriodFilterSet(FilterSet):  # type: ignore[misc]

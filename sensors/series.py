@@ -102,4 +102,7 @@ def _aware(text: str) -> datetime:
     at = parse_datetime(text)
     if at is None or at.tzinfo is None:
         raise ValueError("`from` and `to` must both be ISO 8601 times with a zone, e.g. 2026-03-01T09:00:00Z.")
-    return at
+    try:
+        return at.astimezone(UTC)
+    except OverflowError as error:
+        raise ValueError("`from` and `to` must be times of the years 1 to 9999.") from error

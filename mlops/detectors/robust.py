@@ -20,6 +20,8 @@ DAILY_PATTERN_DAYS = 3
 DAILY_PATTERN_GAIN = 0.8
 # The spread of fewer readings than this says nothing.
 FEWEST_READINGS = 10
+# Beyond this a larger score says nothing more, and it stays finite in every format.
+LARGEST_SCORE = 1e6
 HOUR_US = 3_600_000_000
 DAY_US = 24 * HOUR_US
 
@@ -40,7 +42,10 @@ class Profile:
 
 
 def learn(timestamps: NDArray[np.int64], values: NDArray[np.float64]) -> Profile | None:
-    """The profile of readings in time order (timestamps in microseconds UTC); None when they are too few for one."""
+    """The profile of readings in time order (timestamps in microseconds UTC).
+
+    None when they show no scale to measure by: too few of them, or nothing but zeros.
+    """
     if len(values) < FEWEST_READINGS:
         return None
     median = float(np.median(values))
@@ -48,7 +53,10 @@ def learn(timestamps: NDArray[np.int64], values: NDArray[np.float64]) -> Profile
     offsets = _daily_pattern(timestamps, residuals)
     if offsets:
         residuals = residuals - np.array(offsets)[_hours(timestamps)]
-    spread = max(_spread(residuals), SMALLEST_RELATIVE_SPREAD * abs(median), np.finfo(float).tiny)
+    # More than half of the readings are alike (a machine that mostly stands still): only the others show the scale.
+    spread = max(_spread(residuals) or float(np.std(residuals)), SMALLEST_RELATIVE_SPREAD * abs(median))
+    if not spread:
+        return None
     return Profile(len(values), (timestamps[-1] - timestamps[0]) / 1e6, median, spread, offsets)
 
 
@@ -64,8 +72,10 @@ def score(
 ) -> NDArray[np.float64]:
     """How far each value lies from its normal level, in spreads; negative below it."""
     spreads = np.array([profile.spread for profile in profiles])
-    scores: NDArray[np.float64] = (values - expected(profiles, which, timestamps)) / spreads[which]
-    return scores
+    with np.errstate(over="ignore"):
+        scores = (values - expected(profiles, which, timestamps)) / spreads[which]
+    clipped: NDArray[np.float64] = np.clip(scores, -LARGEST_SCORE, LARGEST_SCORE)
+    return clipped
 
 
 def _hours(timestamps: NDArray[np.int64]) -> NDArray[np.int64]:

@@ -51,11 +51,33 @@ def read(
         lines = csv.reader(_as_text(file))
         layout = _layout(next(lines, []), column_map)
         start = 0
+        clock = _Clock(zone)
         while chunk := list(islice(lines, chunk_rows)):
-            yield _columns(chunk, start, layout, sensor_id, unit, zone)
+            yield _columns(chunk, start, layout, sensor_id, unit, clock)
             start += len(chunk)
     except (UnicodeDecodeError, gzip.BadGzipFile, EOFError, csv.Error) as error:
         raise Refused("unreadable_file", f"The file is not (gzipped) CSV in UTF-8: {error}", 400) from error
+
+
+class _Clock:
+    """Puts times without a zone into one, row after row.
+
+    In autumn an hour comes twice: when the times step back inside it, its second pass has begun.
+    """
+
+    def __init__(self, zone: tzinfo | None) -> None:
+        self.zone = zone
+        self.before: datetime | None = None
+        self.fold = 0
+
+    def localise(self, at: datetime) -> datetime:
+        first, second = at.replace(tzinfo=self.zone), at.replace(tzinfo=self.zone, fold=1)
+        if first.utcoffset() == second.utcoffset():
+            self.fold = 0
+        elif self.before is not None and at < self.before:
+            self.fold = 1
+        self.before = at
+        return second if self.fold else first
 
 
 def _as_text(file: IO[bytes]) -> TextIOWrapper:
@@ -80,9 +102,7 @@ def _layout(header: list[str], column_map: dict[str, str]) -> Layout:
     return Layout(timestamp, value, quality)
 
 
-def _columns(
-    lines: list[list[str]], start: int, layout: Layout, sensor_id: str, unit: str, zone: tzinfo | None
-) -> Columns:
+def _columns(lines: list[list[str]], start: int, layout: Layout, sensor_id: str, unit: str, clock: "_Clock") -> Columns:
     timestamps, values, qualities, indexes = [], [], [], []
     rejected = []
     for index, line in enumerate(lines, start):
@@ -94,10 +114,10 @@ def _columns(
             rejected.append(Rejection(index, "invalid_row", str(error)))
             continue
         if at.tzinfo is None:
-            if zone is None:
+            if clock.zone is None:
                 rejected.append(Rejection(index, "naive_timestamp", "The time has no zone; name the zone it is in."))
                 continue
-            at = at.replace(tzinfo=zone)
+            at = clock.localise(at)
         timestamps.append(at.timestamp())
         values.append(value)
         qualities.append(quality)

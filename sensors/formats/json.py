@@ -11,6 +11,9 @@ import numpy as np
 from sensors.columns import Columns, Rejection, encode
 from sensors.errors import Refused
 
+# Bounds the time and memory that one request may cost; a row that must be refused costs the most.
+MAX_ROWS = 50_000
+
 
 class Row(msgspec.Struct, gc=False):
     sensor_id: Annotated[str, msgspec.Meta(max_length=100)]
@@ -51,14 +54,20 @@ def parse(body: bytes) -> Columns:
 def _decode(body: bytes) -> tuple[list[Row], list[int] | None, list[Rejection]]:
     """The rows, their places (None: all of them, in order), and the rows that could not be read."""
     _require_utf8(body)
-    if body.lstrip()[:1] == b"{":
-        body = b"[" + body + b"]"
     try:
-        return _rows.decode(body), None, []
+        rows = [_row.decode(body)] if body.lstrip()[:1] == b"{" else _rows.decode(body)
+        _require_few(len(rows))
+        return rows, None, []
     except msgspec.ValidationError:
         return _decode_row_by_row(body)
     except msgspec.DecodeError as error:
         raise Refused("malformed_json", f"The body is not valid JSON: {error}", status=400) from error
+
+
+def _require_few(rows: int) -> None:
+    if rows > MAX_ROWS:
+        detail = f"A request may hold {MAX_ROWS:,} readings and this one holds {rows:,}; send it in parts."
+        raise Refused("too_many_readings", detail, status=413)
 
 
 def _require_utf8(body: bytes) -> None:
@@ -75,9 +84,10 @@ def _require_utf8(body: bytes) -> None:
 def _decode_row_by_row(body: bytes) -> tuple[list[Row], list[int], list[Rejection]]:
     """The slow way, for batches with a bad row in them."""
     try:
-        raw_rows = _raw_rows.decode(body)
+        raw_rows = [msgspec.Raw(body)] if body.lstrip()[:1] == b"{" else _raw_rows.decode(body)
     except msgspec.DecodeError as error:
         raise Refused("malformed_json", "Send a JSON array of readings, or one reading as an object.", 400) from error
+    _require_few(len(raw_rows))
     rows, indexes, rejected = [], [], []
     for index, raw in enumerate(raw_rows):
         try:

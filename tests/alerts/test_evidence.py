@@ -32,7 +32,7 @@ def test_whole_evidence_is_told_on_the_wall_clock_of_the_site() -> None:
     assert evidence.sentences(WHOLE, BERLIN) == [
         "The value reached 84.20 °C on 1 Jul 2014, 14:10; about 62.00 °C was expected.",
         "That is 17.3 times the usual spread away; the limit is 6 times.",
-        "Seen from 1 Jul 2014, 14:00 to 1 Jul 2014, 14:20; 4 of 5 readings in a row were beyond it.",
+        "Seen from 1 Jul 2014, 14:00 to 1 Jul 2014, 14:20; 4 of 5 consecutive readings were beyond it.",
         "Normal was learned from 12,000 readings over 14 days.",
     ]
     assert evidence.verdict(WHOLE) == "Credible anomaly, confidence 87 %"

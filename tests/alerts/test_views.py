@@ -18,7 +18,9 @@ from tests.conftest import Plant
 
 def alert_on(plant: Plant, title: str = "Too hot", severity: Severity = Severity.HIGH, **extra: Any) -> Alert:
     details = {"asset": plant.pump, "sensor": plant.temperature, "evidence": {}, "dedup_key": title} | extra
-    return lifecycle.raise_alert(title=title, severity=severity, at=timezone.now(), **details)
+    return lifecycle.raise_alert(
+        title=title, severity=severity, began_at=timezone.now(), last_seen_at=timezone.now(), **details
+    )
 
 
 @pytest.fixture
@@ -143,8 +145,8 @@ def test_the_inbox_opens_with_what_needs_somebody_the_most_pressing_first(viewer
         title="Old",
         severity=Severity.HIGH,
         evidence={},
-        start=now - timedelta(days=900),
-        end=now - timedelta(days=900),
+        began_at=now - timedelta(days=900),
+        last_seen_at=now - timedelta(days=900),
     )
     inbox = reverse("alerts:inbox")
     assert titles(text(viewer, inbox)) == ["Critical", "Low"]

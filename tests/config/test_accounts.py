@@ -3,6 +3,8 @@ from django.contrib.auth.models import User
 from django.test import Client
 from django.urls import reverse
 
+from tests.conftest import Plant, make_user
+
 
 @pytest.mark.parametrize("name", ["account_login", "account_reset_password", "account_signup"])
 def test_the_entrance_is_open_and_in_our_look(client: Client, db: None, name: str) -> None:
@@ -40,3 +42,13 @@ def test_a_wrong_password_is_explained(client: Client, people: dict[str, User]) 
 def test_the_pages_of_ones_own_account_render(client: Client, people: dict[str, User], name: str) -> None:
     client.force_login(people["viewer"])
     assert client.get(reverse(name)).status_code == 200
+
+
+@pytest.mark.django_db
+def test_a_borrowed_session_cannot_add_an_address_without_the_password(client: Client, north: Plant) -> None:
+    client.login(username=make_user("viewer", north.site).username, password="a long pass phrase")
+    session = client.session
+    session.pop("account_authentication_methods", None)  # The password was given long ago.
+    session.save()
+    answer = client.post("/accounts/email/", {"action_add": "", "email": "other@example.com"})
+    assert "reauthenticate" in answer["Location"]

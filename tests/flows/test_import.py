@@ -3,8 +3,9 @@
 import gzip
 import json
 from collections.abc import Callable
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from io import StringIO
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -70,6 +71,14 @@ def test_the_failures_of_a_real_machine_are_found_in_its_history() -> None:
 def test_times_without_a_zone_are_read_in_the_named_one(write: Callable[[str], Path]) -> None:
     run(write("timestamp,value\n2026-01-01 12:00:00,20\n"), "--timezone", "Europe/Berlin")
     assert Reading.objects.get().timestamp == datetime(2026, 1, 1, 11, tzinfo=UTC)
+
+
+def test_the_hour_that_comes_twice_in_autumn_is_kept_twice(write: Callable[[str], Path]) -> None:
+    times = ["01:30", "02:00", "02:30", "02:00", "02:30", "03:00"]
+    rows = "".join(f"2025-10-26 {time}:00,20\n" for time in times)
+    assert run(write("timestamp,value\n" + rows), "--timezone", "Europe/Berlin")["stored"] == 6
+    stored = list(Reading.objects.order_by("timestamp").values_list("timestamp", flat=True))
+    assert {later - earlier for earlier, later in pairwise(stored)} == {timedelta(minutes=30)}
 
 
 def test_times_without_a_zone_are_refused_when_none_is_named(write: Callable[[str], Path]) -> None:

@@ -99,3 +99,25 @@ def test_a_log_without_an_order_is_written_in_ones_own_name(
     log = {"asset": north.pump.pk, "notes": "Cleaned.", "completion_date_0": "2026-03-01", "completion_date_1": "12:00"}
     assert technician.post("/admin/maintenance/maintenancelog/add/", log).status_code == 302
     assert MaintenanceLog.objects.get().done_by == people["technician"]
+
+
+@pytest.mark.parametrize(
+    ("author", "state", "changed"),
+    [
+        ("technician", "open", True),
+        ("engineer", "open", False),
+        ("technician", "closed", False),
+    ],
+)
+def test_a_log_is_rewritten_by_its_author_alone_and_only_while_the_order_runs(
+    technician: Client, order: WorkOrder, people: dict[str, User], author: str, state: str, changed: bool
+) -> None:
+    log = MaintenanceLog.objects.create(
+        asset=order.asset, work_order=order, done_by=people[author], notes="Bearing dead."
+    )
+    WorkOrder.objects.update(state=state)
+    url = reverse("admin:maintenance_maintenancelog_change", args=[log.pk])
+    sent = {"notes": "All fine.", "completion_date_0": "2026-01-01", "completion_date_1": "12:00:00"}
+    assert technician.post(url, sent).status_code == (302 if changed else 403)
+    log.refresh_from_db()
+    assert (log.notes == "All fine.") is changed

@@ -1,9 +1,11 @@
 import random
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import numpy as np
 import pytest
+from django.db import connection
 from django.utils import timezone
 from pytest_django import DjangoAssertNumQueries
 
@@ -106,26 +108,29 @@ def test_scoring_the_same_batch_again_changes_nothing(vibration: Sensor, now: da
     assert (list(Anomaly.objects.values()), list(Alert.objects.values("occurrences", "severity", "title"))) == before
 
 
-def test_the_order_and_merging_of_batches_do_not_change_the_anomalies(
-    north: Plant, south: Plant, now: datetime
-) -> None:
+def test_the_order_and_merging_of_batches_do_not_change_the_anomalies(north: Plant, now: datetime) -> None:
     values = np.concatenate([noise(1440), noise(30, level=4.0), noise(1000), noise(20, level=0.5), noise(300)])
     start = now - timedelta(minutes=len(values) + 120)
-    store(north.vibration, start, values, HISTORY)
-    outbox.drain("score")
-    # The same readings of another sensor, in shuffled batches; each is scored when all are stored.
-    parts = [(start + timedelta(minutes=i), values[i : i + 97]) for i in range(0, len(values), 97)]
-    random.Random(8).shuffle(parts)
-    for at, part in parts:
-        store(south.vibration, at, part, HISTORY)
-    for pending in Pending.objects.order_by("?"):
-        Pending.objects.exclude(pk=pending.pk).update(due_at=now + timedelta(hours=1))
-        outbox.drain("score")
-        Pending.objects.update(due_at=now)
+    for first in range(0, len(values), 97):
+        store(north.vibration, start + timedelta(minutes=first), values[first : first + 97], HISTORY)
+    batches = list(Pending.objects.values_list("batch", flat=True))
     fields = ("start", "end", "peak_at", "peak_value", "peak_score", "decision", "confidence")
-    expected = list(Anomaly.objects.filter(sensor=north.vibration).order_by("start").values(*fields))
-    assert len(expected) == 2
-    assert list(Anomaly.objects.filter(sensor=south.vibration).order_by("start").values(*fields)) == expected
+    results = []
+    for together in (1000, 1, 3):
+        random.Random(8).shuffle(batches)
+        Pending.objects.all().delete()
+        for first in range(0, len(batches), together):
+            for batch in batches[first : first + together]:
+                Pending.objects.create(batch_id=batch, consumer="score", live=False)
+            while outbox.drain("score"):
+                pass
+        results.append(list(Anomaly.objects.order_by("start").values(*fields)))
+        assert Alert.objects.count() == 2
+        Anomaly.objects.all().delete()
+        Alert.objects.all().delete()
+        Baseline.objects.all().delete()
+    assert len(results[0]) == 2
+    assert results[0] == results[1] == results[2]
 
 
 def test_history_is_recorded_as_resolved_and_counts_nowhere(north: Plant, now: datetime) -> None:
@@ -142,6 +147,49 @@ def test_live_readings_that_come_hours_late_are_history(vibration: Sensor, now: 
     store(vibration, now - timedelta(hours=30, seconds=20), [6.0] * 6, step=5)
     outbox.drain("score")
     assert Alert.objects.get().historical
+
+
+def test_the_late_part_of_an_event_that_is_open_belongs_to_it(vibration: Sensor, now: datetime) -> None:
+    store(vibration, now - timedelta(minutes=10), [6.0] * 6)
+    outbox.drain("score")
+    store(vibration, now - timedelta(minutes=80, seconds=20), [7.0] * 6)
+    outbox.drain("score")
+    alert = Alert.objects.get()
+    assert (alert.state, alert.historical) == (State.OPEN, False)
+    assert alert.began_at == now - timedelta(minutes=80, seconds=20)
+
+
+def test_a_late_middle_reading_confirms_an_event(vibration: Sensor, now: datetime) -> None:
+    start = now - timedelta(minutes=9)
+    store(vibration, start, [2.8])
+    store(vibration, start + timedelta(minutes=2), [2.8, 2.0, 2.0])
+    outbox.drain("score")
+    assert not Alert.objects.exists()
+    store(vibration, start + timedelta(minutes=1), [2.8])
+    outbox.drain("score")
+    assert Alert.objects.exists()
+
+
+def test_a_batch_that_bridges_two_events_of_one_alert_leaves_it_open(vibration: Sensor, now: datetime) -> None:
+    store(vibration, now - timedelta(minutes=50), [6.0] * 3, step=5)
+    outbox.drain("score")
+    Anomaly.objects.update(start=now - timedelta(hours=8), end=now - timedelta(hours=7))
+    store(vibration, now - timedelta(minutes=2), [6.0] * 3, step=5)
+    outbox.drain("score")
+    assert (Anomaly.objects.count(), Alert.objects.get().occurrences) == (2, 2)
+    store(vibration, now - timedelta(hours=4), [6.0] * 3, step=5)
+    outbox.drain("score")
+    assert Anomaly.objects.count() == 1
+    assert Alert.objects.get().state == State.OPEN
+
+
+def test_history_of_a_sensor_with_a_resolved_alert_is_scored(vibration: Sensor, now: datetime) -> None:
+    store(vibration, now - timedelta(minutes=9), [6.0] * 6)
+    outbox.drain("score")
+    lifecycle.resolve(Alert.objects.get(), None)
+    store(vibration, now - timedelta(days=1), [6.0] * 6, HISTORY, step=7)
+    outbox.drain("score")
+    assert Anomaly.objects.filter(historical=True).exists()
 
 
 def test_readings_of_poor_quality_are_neither_scored_nor_learned_from(vibration: Sensor, now: datetime) -> None:
@@ -162,6 +210,113 @@ def test_work_in_progress_on_the_asset_raises_no_alert(vibration: Sensor, now: d
     outbox.drain("score")
     assert not Alert.objects.exists()
     assert Anomaly.objects.get().decision == Anomaly.Decision.FALSE_POSITIVE
+
+
+def test_a_fault_after_the_maintenance_alerts(vibration: Sensor, now: datetime) -> None:
+    technician = make_user("technician", vibration.asset.site)
+    asset = vibration.asset
+    order = work_orders.WorkOrder.objects.create(
+        site=asset.site,
+        asset=asset,
+        title="Oil change",
+        created_by=technician,
+        state="closed",
+        started_at=now - timedelta(minutes=50),
+        closed_at=now - timedelta(minutes=40),
+    )
+    store(vibration, order.started_at + timedelta(minutes=1), [6.0] * 6)
+    outbox.drain("score")
+    store(vibration, now - timedelta(minutes=9), [6.0] * 6)
+    outbox.drain("score")
+    assert Alert.objects.get().state == State.OPEN
+    assert {row.decision for row in Anomaly.objects.all()} == {
+        Anomaly.Decision.CREDIBLE,
+        Anomaly.Decision.FALSE_POSITIVE,
+    }
+
+
+def test_starting_the_work_an_alert_asked_for_does_not_make_it_a_false_alarm(vibration: Sensor, now: datetime) -> None:
+    technician = make_user("technician", vibration.asset.site)
+    store(vibration, now - timedelta(minutes=9), [6.0] * 6)
+    outbox.drain("score")
+    alert = Alert.objects.get()
+    work_orders.start(work_orders.open_for_alert(alert, technician), technician)
+    store(vibration, timezone.now(), [6.0] * 4, step=1)
+    outbox.drain("score")
+    assert alert.anomalies.get().decision == Anomaly.Decision.CREDIBLE
+
+
+def test_a_blip_while_a_sensor_is_new_does_not_hide_what_follows(north: Plant, now: datetime) -> None:
+    start = now - timedelta(minutes=58)
+    store(north.vibration, start, [2.0] * 14 + [3.0] * 3 + [2.0] * 3, step=2)
+    outbox.drain("score")
+    store(north.vibration, start + timedelta(minutes=2), noise(500), step=5)
+    outbox.drain("score")
+    store(north.vibration, now - timedelta(minutes=9), [8.0] * 30, step=5)
+    outbox.drain("score")
+    assert Alert.objects.unresolved().exists()
+
+
+@pytest.mark.parametrize("value", [12.0, 1e15])
+def test_the_first_movement_of_a_machine_that_always_stood_still_harms_nobody(
+    north: Plant, now: datetime, value: float
+) -> None:
+    store(north.vibration, now - timedelta(minutes=59), [0.0] * 50)
+    store(north.vibration, now - timedelta(minutes=5), [value] * 4)
+    outbox.drain("score")
+    assert not Pending.objects.exists()
+
+
+def test_alerts_of_assets_and_sensors_with_long_names_fit(vibration: Sensor, now: datetime) -> None:
+    type(vibration.asset).objects.update(name="A" * 100)
+    Sensor.objects.update(name="S" * 100)
+    store(vibration, now - timedelta(minutes=9), [6.0] * 6)
+    outbox.drain("score")
+    assert len(Alert.objects.get().title) == 200
+
+
+def test_the_alert_tells_the_latest_of_its_event(vibration: Sensor, now: datetime) -> None:
+    store(vibration, now - timedelta(minutes=9), [6.0] * 3)
+    outbox.drain("score")
+    store(vibration, now - timedelta(minutes=6), [50.0] * 3)
+    outbox.drain("score")
+    assert Alert.objects.get().evidence["peak_value"] == 50.0
+
+
+def test_a_sensor_whose_clock_runs_ahead_alerts_again_after_a_resolution(vibration: Sensor, now: datetime) -> None:
+    store(vibration, now - timedelta(minutes=1), [6.0] * 6)  # Up to four minutes ahead.
+    outbox.drain("score")
+    lifecycle.resolve(Alert.objects.get(), None)
+    Alert.objects.update(resolved_at=now - timedelta(minutes=2))
+    store(vibration, now + timedelta(minutes=4, seconds=1), [6.0] * 5, step=5)
+    outbox.drain("score")
+    assert Alert.objects.unresolved().count() == 1
+
+
+@pytest.mark.django_db(transaction=True)
+def test_workers_that_score_at_once_make_one_anomaly_and_one_alert(north: Plant) -> None:
+    now = timezone.now()
+    for sensor in (north.vibration, north.temperature):
+        store(sensor, now - timedelta(days=2), noise(2 * 1440 - 60), HISTORY)
+    while outbox.drain("score"):
+        pass
+    for minute in range(40):
+        for sensor in (north.vibration, north.temperature):
+            store(sensor, now - timedelta(minutes=45 - minute), [6.0 + minute / 10])
+
+    def work(_: int) -> int:
+        try:
+            return outbox.drain("score")
+        finally:
+            connection.close()
+
+    with ThreadPoolExecutor(4) as workers:
+        done = sum(workers.map(work, range(8)))
+    assert (done, Pending.objects.count()) == (80, 0)
+    assert sorted(Anomaly.objects.values_list("sensor", flat=True)) == sorted(
+        [north.vibration.pk, north.temperature.pk]
+    )
+    assert Alert.objects.unresolved().count() == 2
 
 
 def test_after_a_resolution_the_same_event_does_not_alert_again_but_a_new_one_does(

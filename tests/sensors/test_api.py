@@ -6,6 +6,8 @@ import pytest
 from django.contrib.auth.models import User
 from django.http import HttpResponse
 from django.test import Client
+from django.urls import reverse
+from django.utils import timezone
 
 from sensors.formats import json as json_format
 from sensors.ingest import store_batch
@@ -31,7 +33,8 @@ def row(sensor: Sensor, at: str = NOON, value: Any = 20.5, **more: Any) -> dict[
 
 
 def test_readings_are_stored_and_counted(engineer: Client, north: Plant) -> None:
-    answer = send(engineer, row(north.temperature), row(north.vibration))
+    now = timezone.now().isoformat()
+    answer = send(engineer, row(north.temperature, now), row(north.vibration, now))
     batch = ReadingBatch.objects.get()
     assert answer.status_code == 201
     assert answer.json() == {"batch": batch.pk, "accepted": 2, "duplicates": 0, "rejected": []}
@@ -203,3 +206,25 @@ def test_a_sensor_that_makes_no_sense_is_refused(
 def test_a_sensor_can_be_retired(engineer: Client, north: Plant) -> None:
     assert patch(engineer, "sensors", north.temperature.pk, status="retired").status_code == 200
     assert send(engineer, row(north.temperature)).json()["errors"][0]["code"] == "sensor_retired"
+
+
+@pytest.mark.parametrize("value", ["-1e300000", "1.5", "1e9999", "-1", "x", "9" * 30])
+def test_an_id_that_is_no_id_is_refused_at_once(engineer: Client, value: str) -> None:
+    assert engineer.get("/api/v1/assets/", {"site": value}).status_code == 400
+
+
+def test_an_endless_number_for_a_foreign_key_is_refused(engineer: Client) -> None:
+    answer = engineer.post("/api/v1/assets/", '{"site": 1e999, "name": "x"}', content_type="application/json")
+    assert answer.status_code == 400
+
+
+def test_a_chart_of_impossible_times_is_refused(engineer: Client, north: Plant) -> None:
+    url = reverse("sensors:series", args=[north.temperature.pk])
+    times = {"from": "0001-01-01T00:00:00+14:00", "to": "2026-01-01T00:00:00Z"}
+    assert engineer.get(url, times).status_code == 400
+
+
+def test_more_readings_than_a_request_may_hold_are_refused_with_413(engineer: Client) -> None:
+    body = "[" + ",".join(["0"] * 50_001) + "]"
+    answer = engineer.post("/api/v1/readings/", body, content_type="application/json")
+    assert (answer.status_code, answer.json()["code"]) == (413, "too_many_readings")

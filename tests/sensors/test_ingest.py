@@ -43,7 +43,7 @@ def test_a_batch_leaves_one_piece_of_work_per_consumer_and_the_span_of_each_sens
     batch = ReadingBatch.objects.get(pk=stored.batch_id)
     spans = dict(zip(batch.sensors, zip(batch.firsts, batch.lasts, strict=True), strict=True))
     assert spans == {north.temperature.pk: (NOON, NOON), north.vibration.pk: (NOON, later)}
-    assert list(Pending.objects.values_list("batch", "consumer", "live")) == [(stored.batch_id, "score", True)]
+    assert list(Pending.objects.values_list("batch", "consumer", "live")) == [(stored.batch_id, "score", False)]
 
 
 def test_the_first_value_wins_within_a_batch_and_across_batches(north: Plant) -> None:
@@ -68,6 +68,7 @@ def test_good_rows_are_stored_beside_refused_ones(north: Plant) -> None:
         {"sensor_id": north.temperature.sensor_id, "value": 1},
         row(north.temperature, at="1970-01-01T00:05:00Z"),
         row("nobody\0"),
+        row(north.temperature, 1e16),
     )
     assert stored.accepted == 1
     assert codes(stored) == [
@@ -81,6 +82,7 @@ def test_good_rows_are_stored_beside_refused_ones(north: Plant) -> None:
         (8, "missing_field"),
         (9, "timestamp_too_old"),
         (10, "unknown_sensor"),
+        (11, "value_out_of_bounds"),
     ]
 
 
@@ -105,6 +107,21 @@ def test_sensors_of_other_sites_count_as_unknown(north: Plant, south: Plant) -> 
     engineer = make_user("engineer", north.site)
     stored = store(row(north.temperature), row(south.temperature), user=engineer)
     assert (stored.accepted, codes(stored)) == (1, [(1, "unknown_sensor")])
+
+
+def test_late_rows_of_a_live_batch_become_history_beside_it(north: Plant) -> None:
+    now = timezone.now()
+    stored = store(row(north.temperature, at=now), row(north.temperature, at=now - timedelta(hours=2)))
+    assert stored.accepted == 2
+    assert list(ReadingBatch.objects.order_by("pk").values_list("mode", "accepted")) == [("live", 1), ("history", 1)]
+    assert stored.batch_id == ReadingBatch.objects.get(mode="live").pk
+
+
+def test_two_readings_far_apart_do_not_stand_for_the_time_between(north: Plant) -> None:
+    year_ago = NOON - timedelta(days=365)
+    store(row(north.temperature), row(north.temperature, at=year_ago))
+    batch = ReadingBatch.objects.get()
+    assert (batch.firsts, batch.lasts) == ([year_ago, NOON], [year_ago, NOON])
 
 
 def test_history_is_marked_as_such(north: Plant) -> None:

@@ -75,6 +75,18 @@ def test_what_is_no_json_batch_is_refused_as_a_whole(body: bytes) -> None:
     assert (refused.value.code, refused.value.status) == ("malformed_json", 400)
 
 
+def test_more_readings_than_a_request_may_hold_are_refused_before_they_cost_anything() -> None:
+    with pytest.raises(Refused) as refused:
+        json.parse(b"[" + b",".join([b"{}"] * (json.MAX_ROWS + 1)) + b"]")
+    assert (refused.value.code, refused.value.status) == ("too_many_readings", 413)
+
+
+def test_objects_without_an_array_around_them_are_no_json() -> None:
+    row = stdlib_json.dumps(ROW).encode()
+    with pytest.raises(Refused):
+        json.parse(row + b"," + row)
+
+
 anything = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
     lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=5), inner, max_size=4),

@@ -1,4 +1,4 @@
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import numpy as np
 import pytest
@@ -61,6 +61,6 @@ def test_seeding_twice_adds_nothing() -> None:
     stored = store_past(now)
     create_plant()
     assert stored == 14 * 24 * 30 * 15
-    assert store_past(now) == 0
+    assert store_past(now + timedelta(seconds=100)) == 0
     assert Reading.objects.count() == stored
     assert (Asset.objects.count(), Sensor.objects.count()) == (4, 15)

@@ -2,7 +2,6 @@ import json
 import time
 from argparse import ArgumentParser
 from collections import Counter
-from contextlib import nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any
@@ -14,9 +13,10 @@ from django.db import transaction
 from tqdm import tqdm
 
 from sensors import outbox, units
+from sensors.columns import Columns
 from sensors.errors import Refused
 from sensors.formats import csv
-from sensors.ingest import store_batch
+from sensors.ingest import Stored, store_batch
 from sensors.models import Asset, Pending, ReadingBatch, Sensor, Site
 
 
@@ -30,6 +30,17 @@ class Report:
     rejected: Counter[str] = field(default_factory=Counter)
     first_rejections: list[str] = field(default_factory=list)
     batches: list[int] = field(default_factory=list)
+
+    def add(self, columns: Columns, stored: Stored) -> None:
+        self.rows += len(columns) + len(columns.rejected)
+        self.stored += stored.accepted
+        self.duplicates += stored.duplicates
+        self.rejected.update(row.code for row in stored.rejected)
+        # Line 1 is the header.
+        lines = [f"line {row.index + 2}: {row.code}: {row.detail}" for row in stored.rejected]
+        self.first_rejections += lines[: max(0, 5 - len(self.first_rejections))]
+        if stored.batch_id:
+            self.batches.append(stored.batch_id)
 
 
 class Command(BaseCommand):
@@ -63,14 +74,11 @@ class Command(BaseCommand):
             file = options["file"].open("rb")
         except OSError as error:
             raise CommandError(f"{options['file']}: {error.strerror}.") from error
-        with file, transaction.atomic() if options["dry_run"] else nullcontext():
-            self._sensor(options["sensor"], unit, options["site"])
-            try:
-                report = self._store(file, options["sensor"], unit, zone, column_map, options["dry_run"])
-            except Refused as refused:
-                raise CommandError(refused.detail) from refused
-            if options["dry_run"]:
-                transaction.set_rollback(True)
+        try:
+            with file:
+                report = self._store(file, options, unit, zone, column_map)
+        except Refused as refused:
+            raise CommandError(refused.detail) from refused
         if not options["dry_run"]:
             self._score(report.batches)
         self._print(report, options)
@@ -96,28 +104,21 @@ class Command(BaseCommand):
         self.stderr.write(f"Sensor {sensor_id} is new: created on asset {asset} of site {site}.")
 
     def _store(
-        self,
-        file: IO[bytes],
-        sensor_id: str,
-        unit: str,
-        zone: ZoneInfo | None,
-        column_map: dict[str, str],
-        dry_run: bool,
+        self, file: IO[bytes], options: dict[str, Any], unit: str, zone: ZoneInfo | None, column_map: dict[str, str]
     ) -> Report:
         report = Report()
         size = Path(file.name).stat().st_size
+        sensor_id, dry_run = options["sensor"], options["dry_run"]
+        if not dry_run:
+            self._sensor(sensor_id, unit, options["site"])
         with tqdm(total=size, unit="B", unit_scale=True, desc="Checking" if dry_run else "Storing") as bar:
             for columns in csv.read(file, sensor_id=sensor_id, unit=unit, zone=zone, column_map=column_map):
-                stored = store_batch(columns, source="import", mode=ReadingBatch.Mode.HISTORY)
-                report.rows += len(columns) + len(columns.rejected)
-                report.stored += stored.accepted
-                report.duplicates += stored.duplicates
-                report.rejected.update(row.code for row in stored.rejected)
-                # Line 1 is the header.
-                lines = (f"line {row.index + 2}: {row.code}: {row.detail}" for row in stored.rejected)
-                report.first_rejections += list(lines)[: max(0, 5 - len(report.first_rejections))]
-                if stored.batch_id:
-                    report.batches.append(stored.batch_id)
+                with transaction.atomic():
+                    if dry_run:
+                        self._sensor(sensor_id, unit, options["site"])
+                    stored = store_batch(columns, source="import", mode=ReadingBatch.Mode.HISTORY)
+                    transaction.set_rollback(dry_run)
+                report.add(columns, stored)
                 bar.update(file.tell() - bar.n)
         return report
 

@@ -100,8 +100,11 @@ class _Repairs:
         if time.monotonic() < self.next_look:
             return False
         self.next_look = time.monotonic() + self.POLL_SECONDS
-        before, self.seen = self.seen, self._newest() or self.seen
-        return self.seen != before and before is not None
+        newest = self._newest()
+        if newest is None:
+            return False
+        before, self.seen = self.seen, newest
+        return before is not None and newest != before
 
     def _newest(self) -> str | None:
         """When the pump's last closed order was closed; "" if none was yet, None if that cannot be known now."""

@@ -1,5 +1,5 @@
 import numpy as np
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from mlops.detectors import robust
@@ -76,17 +76,26 @@ def test_fewer_than_ten_readings_give_no_profile() -> None:
 def test_scores_do_not_depend_on_the_unit_of_measurement(values: list[float], offset: float, factor: float) -> None:
     """Changing °C to °F must not change what is anomalous, as long as the smallest spread does not come in."""
     a = np.array(values)
-    timestamps = minutes(len(a))
-    profile = robust.learn(timestamps, a)
-    assert profile is not None
-    if profile.spread < 0.01 * (np.abs(a).max() + abs(offset) + 1):
-        return
     b = a * factor + offset
-    other = robust.learn(timestamps, b)
+    timestamps = minutes(len(a))
+    profile, other = robust.learn(timestamps, a), robust.learn(timestamps, b)
+    assume(profile is not None and profile.spread > 0.01 * (np.abs(a).max() + abs(offset) + 1))
+    assume(other is not None and other.spread > 1.001 * robust.SMALLEST_RELATIVE_SPREAD * abs(other.median))
+    assert profile is not None
     assert other is not None
-    if other.spread <= robust.SMALLEST_RELATIVE_SPREAD * abs(other.median) * 1.001:
-        return
     which = one_profile(len(a))
     assert np.allclose(
         robust.score([profile], which, timestamps, a), robust.score([other], which, timestamps, b), rtol=1e-3, atol=1e-3
     )
+
+
+def test_a_machine_that_mostly_stands_still_may_run_now_and_then() -> None:
+    values = np.zeros(1000)
+    values[::8] = 50.0
+    profile = robust.learn(minutes(1000), values)
+    assert profile is not None
+    assert abs(robust.score([profile], one_profile(1), minutes(1), np.array([50.0]))[0]) < 4
+
+
+def test_a_signal_of_nothing_but_zeros_has_no_scale() -> None:
+    assert robust.learn(minutes(100), np.zeros(100)) is None
