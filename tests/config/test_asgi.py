@@ -8,12 +8,15 @@ from asgiref.sync import async_to_sync
 from asgiref.testing import ApplicationCommunicator
 from django.conf import settings
 
+from config import body_limit
 from config.asgi import application
 
 CHUNK = bytes(1024 * 1024)
 
 
-def post(*headers: tuple[bytes, bytes], chunks: int = 0) -> tuple[int, dict[str, str], dict[str, Any], int]:
+def post(
+    *headers: tuple[bytes, bytes], chunks: int = 0, path: str = "/api/v1/readings/", complete: bool = True
+) -> tuple[int, dict[str, str], dict[str, Any], int]:
     """Send that many chunks of 1 MiB; returns status, headers, body and how many chunks were taken."""
 
     async def exchange() -> tuple[int, dict[str, str], dict[str, Any], int]:
@@ -23,13 +26,15 @@ def post(*headers: tuple[bytes, bytes], chunks: int = 0) -> tuple[int, dict[str,
                 "type": "http",
                 "http_version": "1.1",
                 "method": "POST",
-                "path": "/api/v1/readings/",
+                "path": path,
                 "query_string": b"",
                 "headers": [(b"host", b"localhost"), *headers],
             },
         )
         for number in range(chunks):
-            await communicator.send_input({"type": "http.request", "body": CHUNK, "more_body": number < chunks - 1})
+            await communicator.send_input(
+                {"type": "http.request", "body": CHUNK, "more_body": number < chunks - complete}
+            )
         start = await communicator.receive_output(10)
         body = await communicator.receive_output(10)
         if body.get("more_body"):
@@ -62,3 +67,14 @@ def test_a_body_within_the_limit_reaches_the_application(headers: tuple[tuple[by
     status, _, body, _ = post(*headers, chunks=1)
     assert status in (400, 401, 403)
     assert body["code"] != "body_too_large"
+
+
+def test_forms_and_everything_else_take_small_bodies_only() -> None:
+    status, _, body, _ = post((b"content-length", b"2000000"), (b"expect", b"100-continue"), path="/accounts/login/")
+    assert (status, body["code"]) == (413, "body_too_large")
+
+
+def test_a_body_that_never_ends_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(body_limit, "RECEIVE_SECONDS", 0.1)
+    status, _, body, _ = post((b"transfer-encoding", b"chunked"), chunks=1, complete=False)
+    assert (status, body["code"]) == (408, "body_too_slow")
