@@ -116,15 +116,14 @@ TEMPLATES = [
 ]
 
 # Without DATABASE_URL and REDIS_URL the embedded servers under STATE_DIR are used (sensors.embedded).
-DATABASES = {
-    "default": {
-        **dj_database_url.parse(DATABASE_URL or embedded.database_url(STATE_DIR), engine="sensors.timescale"),
-        "OPTIONS": {
-            "pool": {"min_size": 4, "max_size": 16, "timeout": 10},
-            "options": f"-c statement_timeout={STATEMENT_TIMEOUT_SECONDS}s",
-        },
-    }
+_database = dj_database_url.parse(DATABASE_URL or embedded.database_url(STATE_DIR), engine="sensors.timescale")
+_database["OPTIONS"] = {
+    "pool": {"min_size": 4, "max_size": 16, "timeout": 10},
+    "options": f"-c statement_timeout={STATEMENT_TIMEOUT_SECONDS}s",
+    # What the address asks for, sslmode above all.
+    **_database.get("OPTIONS", {}),
 }
+DATABASES = {"default": _database}
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 REDIS_URL = REDIS_URL or embedded.redis_url(STATE_DIR)
 CACHES = {

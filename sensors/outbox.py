@@ -9,6 +9,7 @@ import logging
 import time
 from collections.abc import Callable
 
+from celery import current_app
 from django.conf import settings
 from django.db import transaction
 from django.utils import timezone
@@ -41,11 +42,9 @@ def nudge() -> None:
 
 
 def _nudge(consumer: str) -> None:
-    from sensors.tasks import drain as drain_task
-
     try:
         if once.first(_nudge_mark(consumer), NUDGE_SECONDS):
-            drain_task.apply_async((consumer,), expires=NUDGE_SECONDS)
+            current_app.send_task("sensors.tasks.drain", (consumer,), expires=NUDGE_SECONDS)
     except Exception:
         logger.warning("nudge not sent; the sweep will find the work", extra={"consumer": consumer})
 
