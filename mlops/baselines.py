@@ -1,7 +1,7 @@
 """Which readings a sensor is measured against: those before a block of time, learned once per block and then kept.
 
 A reading's block follows from its timestamp and the sensor's first reading. In a sensor's first day a block begins
-whenever the history has doubled; after that, every six hours. A `Baseline` row is learned from what is stored when it
+whenever the history has doubled; after that, every hour. A `Baseline` row is learned from what is stored when it
 is first needed and never changes, so that scoring again gives the same scores; readings that come in later than that
 are not in it.
 """
@@ -18,7 +18,7 @@ from sensors import history
 
 MINUTE_US = 60_000_000
 FIRST_BLOCK_US = 5_000_000
-BLOCK_US = 6 * HOUR_US
+BLOCK_US = HOUR_US
 HISTORY_US = 14 * DAY_US
 # A day and more of history is looked at every five minutes: 4,032 readings at most, whatever the sensor's rate.
 SAMPLE_STEP_US = 300_000_000

@@ -12,8 +12,9 @@ K, N = 3, 5
 # Confidence from which an anomaly is believed, and below which it is doubted.
 CREDIBLE, DOUBTFUL = 0.7, 0.4
 PERSISTENCE_WEIGHT, STRENGTH_WEIGHT = 0.6, 0.4
-# Fewer readings than these are no baseline to measure anything against.
-ENOUGH_READINGS = 30
+# Fewer readings than these are no baseline to measure anything against: the spread of 20 normal readings lies within
+# about a third of the true one, which the wide limit of a sensor's first day bears.
+ENOUGH_READINGS = 20
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,7 @@ Nothing here may import Django: the settings read the addresses from this module
 """
 
 import hashlib
+import logging
 import os
 import pwd
 import secrets
@@ -21,6 +22,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
+
+logger = logging.getLogger(__name__)
 
 DATABASE = "smart_maintenance"
 # A Unix socket's path may have 107 bytes (unix(7)); the longest name we put behind the directory takes 24.
@@ -132,6 +135,7 @@ def _let_through(*directories: Path) -> None:
         mode = directory.stat().st_mode
         if not mode & stat.S_IXOTH:
             directory.chmod(mode | stat.S_IXOTH)
+            logger.warning("%s: every account may now pass through it, as PostgreSQL's own must", directory)
 
 
 def postgres_command(state_dir: Path, *, durable: bool = True) -> list[str]:

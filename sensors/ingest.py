@@ -27,6 +27,8 @@ from sensors.querysets import Viewer
 EARLIEST_US = 315_532_800_000_000
 # No quantity of a plant in any unit we know comes near; sums and squares of such values stay finite.
 LARGEST_VALUE = 1e15
+# A batch is worked on in one transaction; what is larger is stored as several.
+BATCH_ROWS = 10_000
 # Readings of a sensor further apart than this are separate spans of their batch.
 SPAN_GAP_US = 3_600_000_000
 
@@ -157,13 +159,14 @@ class _Batch:
         )
 
     def parts(self, mode: ReadingBatch.Mode, now: datetime) -> Iterator[tuple["_Batch", ReadingBatch.Mode]]:
-        """The rows by mode, the live ones first."""
+        """The rows by mode, the live ones first, in batches of which each is work for seconds at most."""
         late = np.full(len(self.columns), mode == ReadingBatch.Mode.HISTORY)
         late |= self.columns.timestamps < int((now.timestamp() - settings.LATE_AFTER_SECONDS) * 1e6)
         for part_mode, rows in ((ReadingBatch.Mode.LIVE, ~late), (ReadingBatch.Mode.HISTORY, late)):
-            if rows.any():
+            places = np.flatnonzero(rows)
+            for first in range(0, len(places), BATCH_ROWS):
                 part = copy(self)
-                part.take(np.flatnonzero(rows))
+                part.take(places[first : first + BATCH_ROWS])
                 yield part, part_mode
 
     def sensor_id(self, row: int) -> str:

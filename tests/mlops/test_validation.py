@@ -27,7 +27,7 @@ def test_work_in_progress_on_the_asset_makes_it_a_false_positive() -> None:
 
 
 def test_too_little_history_is_said_to_be_that() -> None:
-    assert validate(replace(CLEAR, baseline_readings=29)).decision == Anomaly.Decision.INSUFFICIENT
+    assert validate(replace(CLEAR, baseline_readings=19)).decision == Anomaly.Decision.INSUFFICIENT
 
 
 @pytest.mark.parametrize("hits", [0, 1])
