@@ -108,7 +108,7 @@ def _events(spans: list[Span], settled: dict[int, int]) -> Iterator[tuple[int, E
             # Nothing before the resolution counts, neither as an anomaly nor as the beginning of one.
             keep = timestamps > settled[span.sensor]
             series[number] = timestamps, values = timestamps[keep], values[keep]
-        blocks_of.append(baselines.block_starts(timestamps, span.sensor, firsts[span.sensor]))
+        blocks_of.append(baselines.block_starts(timestamps, span.sensor, firsts.get(span.sensor, 0)))
     wanted = {
         (span.sensor, int(start)) for span, starts in zip(spans, blocks_of, strict=True) for start in np.unique(starts)
     }

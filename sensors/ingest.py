@@ -62,6 +62,7 @@ def store_batch(
 
     Rows of a live batch that are older than LATE_AFTER_SECONDS make a batch of history beside it: they are scored after
     everything live, and nobody is told.
+
     The first value of a `(sensor, timestamp)` wins; later ones count as duplicates. Sensors that `user` may not see
     count as unknown; without a user every sensor is known.
     """

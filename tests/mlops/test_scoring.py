@@ -16,7 +16,7 @@ from mlops.models import Anomaly, Baseline
 from sensors import outbox
 from sensors.columns import Columns
 from sensors.ingest import Stored, store_batch
-from sensors.models import Pending, ReadingBatch, Sensor
+from sensors.models import Pending, Reading, ReadingBatch, Sensor
 from tests.conftest import Plant, make_user
 
 LIVE, HISTORY = ReadingBatch.Mode.LIVE, ReadingBatch.Mode.HISTORY
@@ -385,3 +385,10 @@ def test_times_are_utc(vibration: Sensor, now: datetime) -> None:
     outbox.drain("score")
     start = datetime.fromisoformat(Alert.objects.get().evidence["start"])
     assert start.tzinfo == UTC
+
+
+def test_a_batch_whose_readings_are_gone_by_now_is_done_with(vibration: Sensor, now: datetime) -> None:
+    store(vibration, now - timedelta(minutes=9), [6.0] * 6)
+    Reading.objects.all().delete()
+    outbox.drain("score")
+    assert not Pending.objects.exists()
