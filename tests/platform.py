@@ -60,6 +60,7 @@ def free_port() -> int:
 def running(**variables: str) -> Iterator[Platform]:
     """Start `manage.py up` with these environment variables, wait until it is healthy, stop it at the end."""
     state_dir = Path(tempfile.mkdtemp(prefix="sm-platform-"))
+    state_dir.chmod(0o711)  # The servers' own account must pass through it.
     port = free_port()
     environment = {key: value for key, value in os.environ.items() if key not in ("DATABASE_URL", "REDIS_URL")}
     environment |= {"STATE_DIR": str(state_dir), "PORT": str(port), "DEMO": "0", **variables}

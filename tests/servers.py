@@ -31,6 +31,7 @@ def _start() -> None:
     if "DATABASE_URL" in os.environ and "REDIS_URL" in os.environ:
         return
     state_dir = Path(tempfile.mkdtemp(prefix="sm-test-"))
+    state_dir.chmod(0o711)  # The servers' own account must pass through it.
     _servers.callback(shutil.rmtree, state_dir, ignore_errors=True)
     _servers.enter_context(embedded.running(state_dir))
     os.environ["STATE_DIR"] = str(state_dir)
