@@ -5,14 +5,14 @@ from django.contrib.auth.decorators import permission_required
 from django.db.models import Count, Exists, F, FilteredRelation, Max, OuterRef, Q, QuerySet
 from django.http import HttpResponse
 from django.shortcuts import get_object_or_404, render
-from django.views.decorators.http import require_POST, require_safe
+from django.views.decorators.http import require_safe
 
 from alerts import evidence, lifecycle
 from alerts.forms import InboxFilter, Resolution
 from alerts.models import Alert, Severity, State
 from alerts.querysets import AlertQuerySet
 from sensors.models import Asset, Sensor
-from sensors.pages import Request, act, live_page, page_of
+from sensors.pages import Request, act, live_page, page_of, takes_post
 from sensors.wording import for_machines
 
 PANEL_ROWS = 8
@@ -129,7 +129,7 @@ def _margins(start: datetime, end: datetime) -> tuple[timedelta, timedelta]:
     return max(2 * length, timedelta(minutes=30)), max(length / 2, timedelta(minutes=10))
 
 
-@require_POST
+@takes_post("alerts:alert")
 @permission_required("alerts.acknowledge_alert", raise_exception=True)
 def acknowledge(request: Request, pk: int) -> HttpResponse:
     found = get_object_or_404(Alert.objects.visible_to(request.user), pk=pk)
@@ -141,7 +141,7 @@ def acknowledge(request: Request, pk: int) -> HttpResponse:
     )
 
 
-@require_POST
+@takes_post("alerts:alert")
 @permission_required("alerts.resolve_alert", raise_exception=True)
 def resolve(request: Request, pk: int) -> HttpResponse:
     found = get_object_or_404(Alert.objects.visible_to(request.user), pk=pk)

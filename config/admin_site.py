@@ -18,7 +18,8 @@ from django.views.decorators.cache import never_cache
 class AdminSite(admin.AdminSite):
     """Django's admin for everybody whose role may use it; no separate staff flag to keep in step with the roles."""
 
-    site_header = site_title = "Smart Maintenance"
+    site_title = "Smart Maintenance"
+    site_header = "Smart Maintenance (times in UTC)"
     index_title = "Records"
 
     def has_permission(self, request: HttpRequest) -> bool:

@@ -2,14 +2,14 @@ from django.contrib.auth.decorators import permission_required
 from django.http import HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.utils import timezone
-from django.views.decorators.http import require_http_methods, require_POST, require_safe
+from django.views.decorators.http import require_http_methods, require_safe
 
 from alerts.models import Alert
 from maintenance import work_orders as orders
 from maintenance.forms import Closing, LogEntry, NewWorkOrder
 from maintenance.models import MaintenanceLog, Verdict, WorkOrder
 from sensors.models import Asset
-from sensors.pages import Request, act, live_page, page_of
+from sensors.pages import Request, act, live_page, page_of, takes_post
 
 PANEL_ROWS = 8
 
@@ -64,7 +64,7 @@ def for_alert(request: Request, pk: int) -> HttpResponse:
     return render(request, "maintenance/_for_alert.html", context)
 
 
-@require_POST
+@takes_post("alerts:alert")
 @permission_required("maintenance.add_workorder", raise_exception=True)
 def open_for_alert(request: Request, pk: int) -> HttpResponse:
     alert = get_object_or_404(Alert.objects.visible_to(request.user).select_related("asset"), pk=pk)
@@ -96,7 +96,7 @@ def work_order(request: Request, pk: int) -> HttpResponse:
     return _order_page(request, _visible_order(request, pk))
 
 
-@require_POST
+@takes_post("maintenance:work-order")
 @permission_required("maintenance.change_workorder", raise_exception=True)
 def start(request: Request, pk: int) -> HttpResponse:
     order = _visible_order(request, pk)
@@ -104,11 +104,11 @@ def start(request: Request, pk: int) -> HttpResponse:
     return act(request, lambda: orders.start(order, request.user), done=done, then=order.get_absolute_url())
 
 
-@require_POST
+@takes_post("maintenance:work-order")
 @permission_required("maintenance.add_maintenancelog", raise_exception=True)
 def log(request: Request, pk: int) -> HttpResponse:
     order = _visible_order(request, pk)
-    form = LogEntry(request.POST)
+    form = LogEntry(request.POST, auto_id="log_%s")
     if not form.is_valid():
         return _order_page(request, order, entry=form)
     notes, minutes = form.cleaned_data["notes"], form.cleaned_data["minutes"]
@@ -120,11 +120,11 @@ def log(request: Request, pk: int) -> HttpResponse:
     )
 
 
-@require_POST
+@takes_post("maintenance:work-order")
 @permission_required(["maintenance.change_workorder", "maintenance.add_verdict"], raise_exception=True)
 def close(request: Request, pk: int) -> HttpResponse:
     order = _visible_order(request, pk)
-    form = Closing(request.POST, judged=bool(order.alert_id))
+    form = Closing(request.POST, judged=bool(order.alert_id), auto_id="close_%s")
     if not form.is_valid():
         return _order_page(request, order, closing=form)
     # Without an alert there is nothing to judge, and the outcome is recorded nowhere.
@@ -137,7 +137,7 @@ def close(request: Request, pk: int) -> HttpResponse:
     )
 
 
-@require_POST
+@takes_post("maintenance:work-order")
 @permission_required("maintenance.change_workorder", raise_exception=True)
 def cancel(request: Request, pk: int) -> HttpResponse:
     order = _visible_order(request, pk)
@@ -159,8 +159,8 @@ def _order_page(
         "order": order,
         "logs": order.logs.select_related("done_by"),
         "verdict": order.verdicts.select_related("given_by").first(),
-        "entry": entry or LogEntry(),
-        "closing": closing or Closing(judged=bool(order.alert_id)),
+        "entry": entry or LogEntry(auto_id="log_%s"),
+        "closing": closing or Closing(judged=bool(order.alert_id), auto_id="close_%s"),
         "now": timezone.now(),
     }
     answer = live_page(request, "maintenance/work_order.html", "maintenance/_work_order.html", context)

@@ -2,18 +2,21 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import wraps
 from typing import Any
 
 from django.contrib import messages
 from django.contrib.auth.models import User
 from django.db.models import QuerySet
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpRequest, HttpResponse, HttpResponseNotAllowed
 from django.shortcuts import redirect, render
 from django.utils.cache import patch_vary_headers
 from django.utils.http import url_has_allowed_host_and_scheme
 from django_htmx.middleware import HtmxDetails
 
 from sensors.errors import Refused
+
+View = Callable[..., HttpResponse]
 
 ROWS_PER_PAGE = 50
 LAST_PAGE = 1000
@@ -50,6 +53,24 @@ def live_page(request: Request, page: str, partial: str, context: dict[str, Any]
     # Without this the browser's back button may show the partial as if it were the page.
     patch_vary_headers(response, ["HX-Request"])
     return response
+
+
+def takes_post(page: str) -> Callable[[View], View]:
+    """For addresses that only act: whoever opens one, after a login in between or from a bookmark, gets `page` instead.
+
+    `page` is the name of a URL with the same primary key.
+    """
+
+    def decorate(view: View) -> View:
+        @wraps(view)
+        def posted(request: Any, pk: int) -> HttpResponse:
+            if request.method == "POST":
+                return view(request, pk)
+            return redirect(page, pk) if request.method in ("GET", "HEAD") else HttpResponseNotAllowed(["POST"])
+
+        return posted
+
+    return decorate
 
 
 def act(request: Request, verb: Callable[[], object], *, done: str, then: str) -> HttpResponse:

@@ -238,4 +238,14 @@ def _admin_rows(model: str) -> list[Row]:
     ]
 
 
+# Opening the address of an action only leads on to the page of its object, which says who may see it.
+WEB += [
+    Row("GET", url, EVERYBODY, of=kind, answers=302, elsewhere=302)
+    for kind, urls in {
+        "alert": ("alerts:acknowledge", "alerts:resolve", "maintenance:open-for-alert"),
+        "work_order": ("maintenance:start", "maintenance:log", "maintenance:close", "maintenance:cancel"),
+    }.items()
+    for url in urls
+]
+
 ROWS = [*WEB, *API, *ACCOUNTS, *ADMIN, *(row for model in ADMIN_MODELS for row in _admin_rows(model))]

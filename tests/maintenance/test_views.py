@@ -249,3 +249,27 @@ def test_the_live_part_of_the_order_page_comes_alone_to_htmx(technician: Client,
     answer: Any = technician.get(order.get_absolute_url(), headers={"HX-Request": "true"})
     assert "<html" not in answer.content.decode()
     assert url_of("close", order) in answer.content.decode()
+
+
+@pytest.mark.parametrize("step", ACTIONS)
+def test_opening_the_address_of_an_action_leads_to_the_order(
+    client: Client, people: dict[str, User], north: Plant, step: str
+) -> None:
+    """As a browser does after a login that came in between."""
+    order = WorkOrder.objects.create(
+        site=north.site, asset=north.pump, title="Grease it", created_by=people["technician"]
+    )
+    client.force_login(people["technician"])
+    answer = client.get(reverse(f"maintenance:{step}", args=[order.pk]))
+    assert (answer.status_code, answer["Location"]) == (302, order.get_absolute_url())
+    order.refresh_from_db()
+    assert order.state == "open"
+
+
+def test_no_two_fields_of_a_work_order_share_an_id(client: Client, people: dict[str, User], north: Plant) -> None:
+    order = work_orders.open_for_alert(alert_on(north), people["technician"])
+    client.force_login(people["technician"])
+    page = client.get(order.get_absolute_url()).content.decode()
+    ids = re.findall(r'<(?:input|textarea|select)[^>]* id="([^"]+)"', page)
+    assert len(ids) > 4
+    assert len(ids) == len(set(ids))
