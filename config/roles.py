@@ -17,7 +17,10 @@ class Role:
 VIEW = tuple(
     f"{app}.view_{model}"
     for app, models in {
-        "sensors": ("site", "asset", "sensor", "reading", "readingbatch"),
+        "sensors": (
+            *("site", "asset", "sensor", "reading", "readingbatch"),
+            *("sensorprofile", "sensorfault", "annotation", "correction"),
+        ),
         "alerts": ("alert", "transition"),
         "maintenance": ("workorder", "maintenancelog", "verdict"),
         "mlops": ("anomaly", "baseline"),
@@ -40,17 +43,24 @@ ROLES: dict[str, Role] = {
             "maintenance.add_maintenancelog",
             "maintenance.change_maintenancelog",
             "maintenance.add_verdict",
+            "sensors.add_annotation",
+            "sensors.change_annotation",
+            "sensors.view_quarantined",
             "sensors.access_admin",
         ),
         includes=("operator",),
     ),
     "engineer": Role(
-        "Sets up assets and sensors, looks after models and the outbox.",
+        "Sets up assets and sensors, corrects readings, looks after models and the outbox.",
         (
             "sensors.add_asset",
             "sensors.change_asset",
             "sensors.add_sensor",
             "sensors.change_sensor",
+            "sensors.change_reading",
+            "sensors.settle_quarantined",
+            "sensors.view_auditentry",
+            *(f"sensors.{verb}_qualitypolicy" for verb in ("view", "add", "change")),
             "sensors.view_pending",
             "sensors.change_pending",
         ),

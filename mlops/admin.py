@@ -17,7 +17,7 @@ class AnomalyAdmin(ReadOnly, SiteScopedAdmin):
         "historical",
         "alert",
     ]
-    list_filter = ["decision", "historical", ("sensor__asset__site", VisibleRelatedFilter)]
+    list_filter = ["decision", "historical", ("sensor__site", VisibleRelatedFilter)]
     list_select_related = ["sensor", "alert"]
     search_fields = ["sensor__sensor_id", "sensor__name", "sensor__asset__name"]
     date_hierarchy = "start"
@@ -26,7 +26,7 @@ class AnomalyAdmin(ReadOnly, SiteScopedAdmin):
 @admin.register(Baseline)
 class BaselineAdmin(ReadOnly, SiteScopedAdmin):
     list_display = ["sensor", "valid_from", "readings", "median", "spread"]
-    list_filter = [("sensor__asset__site", VisibleRelatedFilter)]
+    list_filter = [("sensor__site", VisibleRelatedFilter)]
     list_select_related = ["sensor"]
     search_fields = ["sensor__sensor_id", "sensor__name"]
     date_hierarchy = "valid_from"

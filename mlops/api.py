@@ -27,7 +27,7 @@ class AnomalySerializer(serializers.ModelSerializer[Anomaly]):
 
 class AnomalyFilter(PeriodFilterSet):
     period_field = "start"
-    site = IdFilter(field_name="sensor__asset__site")
+    site = IdFilter(field_name="sensor__site")
     asset = IdFilter(field_name="sensor__asset")
     sensor = IdFilter()
     alert = IdFilter()

@@ -2,8 +2,8 @@ from sensors.querysets import SiteScopedQuerySet
 
 
 class BaselineQuerySet(SiteScopedQuerySet):
-    site_path = "sensor__asset__site"
+    site_path = "sensor__site"
 
 
 class AnomalyQuerySet(SiteScopedQuerySet):
-    site_path = "sensor__asset__site"
+    site_path = "sensor__site"

@@ -13,6 +13,7 @@ from rest_framework.permissions import SAFE_METHODS, BasePermission
 from rest_framework.request import Request
 
 from sensors.models import ApiKey
+from sensors.querysets import Viewer
 
 if TYPE_CHECKING:
     # rest_framework.views imports this module through the settings.
@@ -24,13 +25,27 @@ CACHE_SECONDS = 2
 CACHED_KEYS = 1024
 
 
-@dataclass(frozen=True)
-class Principal:
+@dataclass(frozen=True, kw_only=True)
+class Sender:
+    """For whom readings are stored.
+
+    Only sensors that `user` sees are known; `site_id` narrows them to one site, which is also where unknown sensors are
+    created when it `discovers` them. Without it, that is the only site of the user, if there is just one.
+    """
+
+    user: Viewer
+    key_id: int | None = None
+    site_id: int | None = None
+    discovers: bool = True
+
+
+@dataclass(frozen=True, kw_only=True)
+class Principal(Sender):
     """A program that showed a valid key: whom it acts for, and what the key allows."""
 
     user: User
-    key_id: int
     scopes: frozenset[str]
+    requests_per_second: int
 
 
 def authenticate_key(key: str) -> Principal | None:
@@ -44,7 +59,16 @@ def authenticate_key(key: str) -> Principal | None:
 @lru_cache(maxsize=CACHED_KEYS)
 def _look_up(digest: str, _period: int) -> Principal | None:
     row = ApiKey.objects.usable().select_related("user").filter(digest=digest).first()
-    return Principal(row.user, row.pk, frozenset(row.scopes)) if row else None
+    if row is None:
+        return None
+    return Principal(
+        user=row.user,
+        key_id=row.pk,
+        site_id=row.site_id,
+        discovers=row.discovers,
+        scopes=frozenset(row.scopes),
+        requests_per_second=row.requests_per_second,
+    )
 
 
 def permissions_beyond(user: User) -> QuerySet[Permission]:

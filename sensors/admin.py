@@ -113,18 +113,14 @@ class AssetAdmin(SiteScopedAdmin):
 @admin.register(Sensor)
 class SensorAdmin(SiteScopedAdmin):
     list_display = ["sensor_id", "name", "asset", "site", "kind", "unit", "status", "readings"]
-    list_filter = [("asset__site", VisibleRelatedFilter), "kind", "status"]
-    list_select_related = ["asset__site"]
+    list_filter = [("site", VisibleRelatedFilter), "kind", "status"]
+    list_select_related = ["asset", "site"]
     search_fields = ["sensor_id", "name", "asset__name"]
     autocomplete_fields = ["asset"]
     actions = ["retire"]
 
     def get_readonly_fields(self, request: HttpRequest, obj: Model | None = None) -> list[str]:
         return ["unit", "readings"] if obj else []
-
-    @admin.display(ordering="asset__site")
-    def site(self, sensor: Sensor) -> Site:
-        return sensor.asset.site
 
     @admin.display(description="readings")
     def readings(self, sensor: Sensor) -> SafeString:

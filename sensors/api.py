@@ -21,6 +21,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
+from sensors.access import Sender
 from sensors.errors import Refused
 from sensors.formats import json as json_format
 from sensors.ingest import store_batch
@@ -78,6 +79,8 @@ class SensorSerializer(CheckedSerializer):
             "cadence_seconds",
             "range_low",
             "range_high",
+            "max_rate",
+            "retention_days",
             "status",
         ]
 
@@ -146,7 +149,7 @@ class AssetFilter(FilterSet):  # type: ignore[misc]
 
 
 class SensorFilter(FilterSet):  # type: ignore[misc]
-    site = IdFilter(field_name="asset__site")
+    site = IdFilter()
     asset = IdFilter()
 
     class Meta:
@@ -209,6 +212,10 @@ class SensorReadings(ListAPIView[Reading]):
         return Reading.objects.filter(sensor=sensor)
 
 
+def _sender(request: Request) -> Sender:
+    return request.auth if isinstance(request.auth, Sender) else Sender(user=request.user)
+
+
 class ReadingsDoor(APIView):
     """Readings come in here: one object or an array of them, in `application/json`."""
 
@@ -234,7 +241,7 @@ class ReadingsDoor(APIView):
         if media_type != "application/json":
             raise UnsupportedMediaType(media_type)
         columns = json_format.parse(request.body)
-        stored = store_batch(columns, source="api", user=request.user)
+        stored = store_batch(columns, source="api", sender=_sender(request))
         if stored.rejected and not stored.accepted and not stored.duplicates:
             raise Refused("readings_rejected", "No reading was stored; see errors.", 422, stored.as_json()["rejected"])
         return Response(stored.as_json(), 201 if stored.accepted else 200)

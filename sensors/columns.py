@@ -1,6 +1,7 @@
 """A batch of readings as columns: what every format is parsed into, and the only thing that `store_batch` takes."""
 
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -8,11 +9,15 @@ from numpy.typing import NDArray
 
 @dataclass(frozen=True, order=True)
 class Rejection:
-    """A row that was not stored. `index` is its place in what the caller sent, counted from 0."""
+    """A row that was not stored. `index` is its place in what the caller sent, counted from 0.
+
+    `payload` is what a person needs to correct it: the fields as they were sent, or `{"raw": text}`.
+    """
 
     index: int
     code: str
     detail: str
+    payload: dict[str, Any] = field(default_factory=dict, compare=False)
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ returns, the rows are durable: a caller may be told so.
 
 from collections.abc import Callable, Iterator
 from copy import copy
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import partial
 from typing import Any
@@ -18,10 +18,10 @@ from django.utils import timezone
 from numpy.typing import NDArray
 
 from sensors import live, outbox, quality, units
+from sensors.access import Sender
 from sensors.arrays import Bigints, Doubles, Timestamps, numpy_cursor
 from sensors.columns import Columns, Rejection
 from sensors.models import Pending, ReadingBatch, Sensor
-from sensors.querysets import Viewer
 
 # 1980-01-01 UTC. A device that lost its clock counts from 1970; such a reading would pass for the sensor's first.
 EARLIEST_US = 315_532_800_000_000
@@ -47,7 +47,7 @@ class Stored:
             "batch": self.batch_id,
             "accepted": self.accepted,
             "duplicates": self.duplicates,
-            "rejected": [asdict(row) for row in self.rejected],
+            "rejected": [{"index": row.index, "code": row.code, "detail": row.detail} for row in self.rejected],
         }
 
 
@@ -55,7 +55,7 @@ def store_batch(
     columns: Columns,
     *,
     source: str,
-    user: Viewer | None = None,
+    sender: Sender | None = None,
     mode: ReadingBatch.Mode = ReadingBatch.Mode.LIVE,
 ) -> Stored:
     """Store the good rows of a batch, once each, and say which rows were refused and why.
@@ -63,11 +63,11 @@ def store_batch(
     Rows of a live batch that are older than LATE_AFTER_SECONDS make a batch of history beside it: they are scored after
     everything live, and nobody is told.
 
-    The first value of a `(sensor, timestamp)` wins; later ones count as duplicates. Sensors that `user` may not see
-    count as unknown; without a user every sensor is known.
+    The first value of a `(sensor, timestamp)` wins; later ones count as duplicates. Sensors that the sender may
+    not see count as unknown; without a sender every sensor is known.
     """
     now = timezone.now()
-    batch = _Batch(columns, user)
+    batch = _Batch(columns, sender)
     batch.refuse_unknown_sensors()
     batch.convert_units()
     batch.refuse_impossible(now)
@@ -117,12 +117,12 @@ def _tell(site_ids: set[int]) -> None:
 class _Batch:
     """The rows of one batch on their way through the checks; what fails one moves to `rejected`."""
 
-    def __init__(self, columns: Columns, user: Viewer | None) -> None:
+    def __init__(self, columns: Columns, sender: Sender | None) -> None:
         self.columns = columns
         self.rejected = list(columns.rejected)
         self.repeated = 0
-        known = Sensor.objects.all() if user is None else Sensor.objects.visible_to(user)
-        fields = ("sensor_id", "pk", "unit", "range_low", "range_high", "status", "asset__site_id")
+        known = Sensor.objects.all() if sender is None else Sensor.objects.visible_to(sender.user)
+        fields = ("sensor_id", "pk", "unit", "range_low", "range_high", "status", "site_id")
         # PostgreSQL has no text with NUL in it, so no sensor has such a key, and asking for one would be an error.
         asked = [sensor_id for sensor_id in columns.sensor_ids if "\0" not in sensor_id]
         rows = known.filter(sensor_id__in=asked).values_list(*fields, named=True)
@@ -137,7 +137,7 @@ class _Batch:
         return self.per_sensor(lambda sensor: sensor.pk if sensor else -1, np.int64)
 
     def site_ids(self) -> set[int]:
-        return {sensor.asset__site_id for sensor in self.sensors if sensor}
+        return {sensor.site_id for sensor in self.sensors if sensor}
 
     def refuse(self, bad: NDArray[np.bool_], code: str, detail: Callable[[int], str]) -> None:
         """Move the marked rows to the rejected ones; `detail` is asked with a row's place in the present columns."""

@@ -1,7 +1,25 @@
 """How far a reading can be trusted, 0 (not at all) to 1. Readings are marked down, never dropped."""
 
+from enum import IntFlag
+
 import numpy as np
 from numpy.typing import NDArray
+
+
+class Flag(IntFlag):
+    """Why a reading is doubted, or what is remarkable about it; stored as a bit mask with the reading."""
+
+    OUT_OF_RANGE = 1
+    STUCK = 2
+    SPIKE = 4
+    RATE = 8
+    GAP = 16
+    LATE = 32
+    OUT_OF_ORDER = 64
+    FUTURE = 128
+    DUPLICATE = 256
+    CLOCK_SKEW = 512
+
 
 OUT_OF_RANGE_QUALITY = 0.0
 

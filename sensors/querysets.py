@@ -36,14 +36,42 @@ class AssetQuerySet(SiteScopedQuerySet):
 
 
 class SensorQuerySet(SiteScopedQuerySet):
-    site_path = "asset__site"
-
     def active(self) -> Self:
         return self.filter(status="active")
 
+    def discovered(self) -> Self:
+        """Those that wait to be placed on an asset."""
+        return self.filter(status="discovered")
+
 
 class ReadingQuerySet(SiteScopedQuerySet):
-    site_path = "sensor__asset__site"
+    site_path = "sensor__site"
+
+
+class SensorProfileQuerySet(SiteScopedQuerySet):
+    site_path = "sensor__site"
+
+
+class CorrectionQuerySet(SiteScopedQuerySet):
+    site_path = "sensor__site"
+
+
+class AnnotationQuerySet(SiteScopedQuerySet):
+    site_path = "asset__site"
+
+    def standing(self) -> Self:
+        """Those that nobody has taken back."""
+        return self.filter(removed_at__isnull=True)
+
+
+class SensorFaultQuerySet(SiteScopedQuerySet):
+    def open(self) -> Self:
+        return self.filter(ended_at__isnull=True)
+
+
+class IdempotentRequestQuerySet(models.QuerySet):  # type: ignore[type-arg]
+    def visible_to(self, user: Viewer) -> Self:
+        return self.filter(user=user.pk)
 
 
 class ReadingBatchQuerySet(models.QuerySet):  # type: ignore[type-arg]

@@ -50,7 +50,7 @@ class Series:
         return {
             "sensor": self.sensor.pk,
             "unit": self.sensor.unit,
-            "timezone": str(self.sensor.asset.site.timezone),
+            "timezone": str(self.sensor.site.timezone),
             "from": for_machines(self.start),
             "to": for_machines(self.end),
             "bucket_seconds": self.bucket_seconds,

@@ -86,9 +86,9 @@ def _with_latest(sensors: "QuerySet[Sensor]") -> "QuerySet[Sensor]":
 @require_safe
 @permission_required("sensors.view_reading", raise_exception=True)
 def readings(request: Request, pk: int) -> HttpResponse:
-    rows = Sensor.objects.visible_to(request.user).select_related("asset__site")
+    rows = Sensor.objects.visible_to(request.user).select_related("asset", "site")
     sensor = get_object_or_404(rows, pk=pk)
-    with timezone.override(sensor.asset.site.timezone):
+    with timezone.override(sensor.site.timezone):
         period = Period(request.GET)
         found: list[Reading] = []
         if period.is_valid():
@@ -128,7 +128,7 @@ def _parsed(text: str) -> datetime:
 @require_safe
 @permission_required("sensors.view_reading", raise_exception=True)
 def series(request: Request, pk: int) -> JsonResponse:
-    rows = Sensor.objects.visible_to(request.user).select_related("asset__site")
+    rows = Sensor.objects.visible_to(request.user).select_related("asset", "site")
     sensor = get_object_or_404(rows, pk=pk)
     try:
         start, end = stretch.window(sensor, request.GET.dict(), timezone.now())

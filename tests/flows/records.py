@@ -13,7 +13,7 @@ def plant_with_sensors(count: int) -> tuple[Site, list[str]]:
     machine = Asset.objects.create(site=site, name="Machine")
     sensor_ids = [f"load.{number}" for number in range(count)]
     Sensor.objects.bulk_create(
-        Sensor(asset=machine, sensor_id=sensor_id, kind="temperature", unit="°C") for sensor_id in sensor_ids
+        Sensor(site=site, asset=machine, sensor_id=sensor_id, kind="temperature", unit="°C") for sensor_id in sensor_ids
     )
     return site, sensor_ids
 

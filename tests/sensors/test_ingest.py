@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.django import TestCase
 
+from sensors.access import Sender
 from sensors.formats import json
 from sensors.ingest import Stored, store_batch
 from sensors.models import Pending, Reading, ReadingBatch, Sensor
@@ -105,7 +106,7 @@ def test_a_retired_sensor_takes_no_readings(north: Plant) -> None:
 
 def test_sensors_of_other_sites_count_as_unknown(north: Plant, south: Plant) -> None:
     engineer = make_user("engineer", north.site)
-    stored = store(row(north.temperature), row(south.temperature), user=engineer)
+    stored = store(row(north.temperature), row(south.temperature), sender=Sender(user=engineer))
     assert (stored.accepted, codes(stored)) == (1, [(1, "unknown_sensor")])
 
 

@@ -1,0 +1,25 @@
+"""Sites, assets, sensors, their readings and how far those can be trusted, and the outbox of work that they cause."""
+
+from sensors.models.access import ApiKey
+from sensors.models.intake import Annotation, AuditEntry, Correction, IdempotentRequest, Quarantined
+from sensors.models.plant import Asset, Sensor, Site
+from sensors.models.quality import QualityPolicy, SensorFault, SensorProfile
+from sensors.models.readings import Pending, Reading, ReadingBatch
+
+__all__ = [
+    "Annotation",
+    "ApiKey",
+    "Asset",
+    "AuditEntry",
+    "Correction",
+    "IdempotentRequest",
+    "Pending",
+    "QualityPolicy",
+    "Quarantined",
+    "Reading",
+    "ReadingBatch",
+    "Sensor",
+    "SensorFault",
+    "SensorProfile",
+    "Site",
+]
