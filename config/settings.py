@@ -46,6 +46,9 @@ WORKER_CONCURRENCY = env.int("WORKER_CONCURRENCY", 2, validate=validate.Range(mi
 QUALITY_THRESHOLD = env.float("QUALITY_THRESHOLD", 0.8, validate=validate.Range(min=0, max=1))
 # A reading from further ahead than this is refused: the sender's clock is wrong.
 FUTURE_TOLERANCE_SECONDS = env.int("FUTURE_TOLERANCE_SECONDS", 300, validate=validate.Range(min=0))
+# So many discovered sensors of a site may wait to be placed, and so many refused readings to be seen to.
+DISCOVERY_LIMIT = env.int("DISCOVERY_LIMIT", 1000, validate=validate.Range(min=0))
+QUARANTINE_LIMIT = env.int("QUARANTINE_LIMIT", 100_000, validate=validate.Range(min=0))
 # An event that ended longer ago than this when its readings came in is history: recorded, nobody is told.
 LATE_AFTER_SECONDS = env.int("LATE_AFTER_SECONDS", 3600, validate=validate.Range(min=1))
 email = env.dj_email_url("EMAIL_URL", "dummy://")

@@ -24,8 +24,8 @@ from mlops.detectors import robust
 from mlops.detectors.robust import Profile
 from mlops.models import Anomaly
 from sensors import history
+from sensors.checks import SPAN_GAP_US
 from sensors.history import Span
-from sensors.ingest import SPAN_GAP_US
 from sensors.models import Asset, ReadingBatch, Sensor
 
 # Robust standard deviations from normal at which a reading is anomalous.

@@ -36,7 +36,7 @@ class Sender:
     user: Viewer
     key_id: int | None = None
     site_id: int | None = None
-    discovers: bool = True
+    discovers: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)

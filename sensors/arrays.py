@@ -17,13 +17,15 @@ from psycopg.abc import Buffer
 from psycopg.adapt import Dumper, Loader
 from psycopg.pq import Format
 
-BIGINT, TIMESTAMPTZ, DOUBLE = 20, 1184, 701
-ARRAY_OID = {BIGINT: 1016, TIMESTAMPTZ: 1185, DOUBLE: 1022}
+BIGINT, SMALLINT, TIMESTAMPTZ, DOUBLE = 20, 21, 1184, 701
+ARRAY_OID = {BIGINT: 1016, SMALLINT: 1005, TIMESTAMPTZ: 1185, DOUBLE: 1022}
 # PostgreSQL counts microseconds from 2000-01-01, everything else from 1970-01-01.
 POSTGRES_EPOCH_US = 946_684_800_000_000
 HEADER_BYTES = 20
 _INTEGER = np.dtype([("length", ">i4"), ("value", ">i8")])
+_SMALL = np.dtype([("length", ">i4"), ("value", ">i2")])
 _FLOAT = np.dtype([("length", ">i4"), ("value", ">f8")])
+_DTYPES = {BIGINT: _INTEGER, SMALLINT: _SMALL, TIMESTAMPTZ: _INTEGER, DOUBLE: _FLOAT}
 
 
 class _Array:
@@ -37,6 +39,10 @@ class _Array:
 
 class Bigints(_Array):
     element = BIGINT
+
+
+class Smallints(_Array):
+    element = SMALLINT
 
 
 class Timestamps(_Array):
@@ -53,8 +59,9 @@ class _ArrayDumper(Dumper):
     format = Format.BINARY
 
     def dump(self, obj: _Array) -> Buffer:
-        elements = np.empty(len(obj.column), _FLOAT if obj.element == DOUBLE else _INTEGER)
-        elements["length"] = 8
+        dtype = _DTYPES[obj.element]
+        elements = np.empty(len(obj.column), dtype)
+        elements["length"] = dtype["value"].itemsize
         elements["value"] = obj.column - POSTGRES_EPOCH_US if obj.element == TIMESTAMPTZ else obj.column
         dimensions = 1 if len(obj.column) else 0
         header = np.array([dimensions, 0, obj.element, len(obj.column), 1][: 3 + 2 * dimensions], ">i4")
@@ -83,13 +90,13 @@ class _DoubleLoader(_ArrayLoader):
 
 _DUMPERS = {
     column: type(f"{column.__name__}Dumper", (_ArrayDumper,), {"oid": ARRAY_OID[column.element]})
-    for column in (Bigints, Timestamps, Doubles)
+    for column in (Bigints, Smallints, Timestamps, Doubles)
 }
 
 
 @contextmanager
 def numpy_cursor() -> Iterator[Cursor[Any]]:
-    """A cursor that takes `Bigints`, `Timestamps` and `Doubles`, and gives arrays without NULLs back as NumPy columns.
+    """A cursor that takes the columns above and gives arrays without NULLs back as NumPy columns.
 
     Timestamps come back as int64 microseconds since 1970-01-01 UTC. It shares the present transaction of Django's
     default connection; Django's own cursors bind on the client's side, as text.

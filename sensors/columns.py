@@ -1,6 +1,7 @@
 """A batch of readings as columns: what every format is parsed into, and the only thing that `store_batch` takes."""
 
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -52,3 +53,32 @@ def encode(names: list[str]) -> tuple[list[str], NDArray[np.int64]]:
     table: dict[str, int] = {}
     codes = [table.setdefault(name, len(table)) for name in names]
     return list(table), np.array(codes, np.int64)
+
+
+def together(batches: Sequence[Columns]) -> Columns:
+    """The rows of several batches as one; the indexes of each go on where those of the one before end."""
+    if len(batches) == 1:
+        return batches[0]
+    sensor_ids: dict[str, int] = {}
+    unit_names: dict[str, int] = {}
+    codes, unit_codes, indexes, rejected = [], [], [], []
+    begin = 0
+    for columns in batches:
+        names = [sensor_ids.setdefault(name, len(sensor_ids)) for name in columns.sensor_ids]
+        codes.append(np.array(names, np.int64)[columns.codes])
+        names = [unit_names.setdefault(name, len(unit_names)) for name in columns.unit_names]
+        unit_codes.append(np.array([*names, -1], np.int64)[columns.units])
+        indexes.append(columns.indexes + begin)
+        rejected += [replace(row, index=row.index + begin) for row in columns.rejected]
+        begin += len(columns) + len(columns.rejected)
+    return Columns(
+        sensor_ids=list(sensor_ids),
+        codes=np.concatenate(codes),
+        timestamps=np.concatenate([columns.timestamps for columns in batches]),
+        values=np.concatenate([columns.values for columns in batches]),
+        qualities=np.concatenate([columns.qualities for columns in batches]),
+        unit_names=list(unit_names),
+        units=np.concatenate(unit_codes),
+        indexes=np.concatenate(indexes),
+        rejected=rejected,
+    )

@@ -4,12 +4,11 @@
 returns, the rows are durable: a caller may be told so.
 """
 
-from collections.abc import Callable, Iterator
-from copy import copy
-from dataclasses import dataclass, replace
-from datetime import UTC, datetime
-from functools import partial
-from typing import Any
+from collections.abc import Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from typing import Any, Literal
 
 import numpy as np
 from django.conf import settings
@@ -17,38 +16,64 @@ from django.db import transaction
 from django.utils import timezone
 from numpy.typing import NDArray
 
-from sensors import live, outbox, quality, units
+from sensors import discovery, live, lookup, outbox, refusals
 from sensors.access import Sender
-from sensors.arrays import Bigints, Doubles, Timestamps, numpy_cursor
-from sensors.columns import Columns, Rejection
-from sensors.models import Pending, ReadingBatch, Sensor
+from sensors.arrays import Bigints, Doubles, Smallints, Timestamps, numpy_cursor
+from sensors.checks import Batch
+from sensors.columns import Columns, Rejection, together
+from sensors.models import Correction, ReadingBatch
+from sensors.quality import CEILINGS, Flag
 
-# 1980-01-01 UTC. A device that lost its clock counts from 1970; such a reading would pass for the sensor's first.
-EARLIEST_US = 315_532_800_000_000
-# No quantity of a plant in any unit we know comes near; sums and squares of such values stay finite.
-LARGEST_VALUE = 1e15
-# A batch is worked on in one transaction; what is larger is stored as several.
-BATCH_ROWS = 10_000
-# Readings of a sensor further apart than this are separate spans of their batch.
-SPAN_GAP_US = 3_600_000_000
+Mode = ReadingBatch.Mode
+OnConflict = Literal["keep", "replace"]
+
+INSERT = """
+    WITH stored AS (
+        INSERT INTO sensors_reading (sensor_id, timestamp, value, quality, flags)
+        SELECT * FROM unnest(%(sensors)s, %(timestamps)s, %(values)s, %(qualities)s, %(flags)s)
+        ON CONFLICT {on_conflict}
+        RETURNING sensor_id, timestamp
+    ), counted AS (
+        SELECT count(*) AS touched, {keys} FROM stored
+    ), batch AS (
+        INSERT INTO sensors_readingbatch (
+            received_at, source, mode, sent_by_id, accepted, duplicates, corrected, sensors, firsts, lasts
+        )
+        SELECT %(now)s, %(source)s, %(mode)s, %(sent_by)s, touched - %(corrected)s, %(sent)s - touched, %(corrected)s,
+               %(span_sensors)s, %(firsts)s, %(lasts)s
+        FROM counted WHERE touched > 0
+        RETURNING id
+    ), work AS (
+        INSERT INTO sensors_pending (batch_id, consumer, live, due_at, attempts, error)
+        SELECT batch.id, consumer, %(live)s, %(now)s, 0, '' FROM batch, unnest(%(consumers)s::text[]) AS consumer
+    )
+    SELECT (SELECT id FROM batch), counted.* FROM counted
+"""
+COUNT_ONLY = "NULL::bigint[] AS sensors, NULL::timestamptz[] AS timestamps"
+WITH_KEYS = "array_agg(sensor_id) AS sensors, array_agg(timestamp) AS timestamps"
+REPLACE = """(sensor_id, timestamp) DO UPDATE
+        SET value = excluded.value, quality = excluded.quality, flags = excluded.flags
+        WHERE sensors_reading.value <> excluded.value"""
 
 
 @dataclass(frozen=True)
 class Stored:
-    """What became of a batch. `batch_id` is None when it held nothing new."""
+    """What became of a batch. `batch_id` is None when it held nothing new; `corrected` readings were replaced."""
 
     batch_id: int | None
     accepted: int
     duplicates: int
-    rejected: list[Rejection]
+    rejected: list[Rejection] = field(default_factory=list)
+    corrected: int = 0
 
     def as_json(self) -> dict[str, Any]:
-        return {
+        answer = {
             "batch": self.batch_id,
             "accepted": self.accepted,
             "duplicates": self.duplicates,
             "rejected": [{"index": row.index, "code": row.code, "detail": row.detail} for row in self.rejected],
         }
+        return answer | ({"corrected": self.corrected} if self.corrected else {})
 
 
 def store_batch(
@@ -56,237 +81,196 @@ def store_batch(
     *,
     source: str,
     sender: Sender | None = None,
-    mode: ReadingBatch.Mode = ReadingBatch.Mode.LIVE,
+    mode: ReadingBatch.Mode = Mode.LIVE,
+    on_conflict: OnConflict = "keep",
 ) -> Stored:
-    """Store the good rows of a batch, once each, and say which rows were refused and why.
+    """Store the good rows of a batch, once each, and say which rows were refused and why; those go into quarantine.
 
     Rows of a live batch that are older than LATE_AFTER_SECONDS make a batch of history beside it: they are scored after
     everything live, and nobody is told.
 
-    The first value of a `(sensor, timestamp)` wins; later ones count as duplicates. Sensors that the sender may
-    not see count as unknown; without a sender every sensor is known.
+    The first value of a `(sensor, timestamp)` wins; later ones count as duplicates. With `on_conflict="replace"`
+    another value replaces the stored one, which is kept as a `Correction`. Sensors that the sender may not see count as
+    unknown, and are discovered if the sender does that; without a sender every sensor is known.
     """
+    return _store(columns, source, sender, mode, on_conflict, quarantine=True)
+
+
+def store_attended(columns: Columns, *, source: str, sender: Sender, on_conflict: OnConflict = "keep") -> Stored:
+    """As `store_batch`, for a person who is there to see what was refused: it does not go into quarantine."""
+    return _store(columns, source, sender, Mode.LIVE, on_conflict, quarantine=False)
+
+
+def store_together(requests: Sequence[Columns], *, source: str, sender: Sender) -> list[Stored]:
+    """Store what several requests of one sender hold in one transaction; each gets its own answer.
+
+    Of the same reading in two requests the first one counts as accepted.
+    """
+    begin = np.cumsum([0, *(len(columns) + len(columns.rejected) for columns in requests)])
+    outcome = _Outcome()
+    whole = _store(together(requests), source, sender, Mode.LIVE, "keep", quarantine=True, outcome=outcome)
+    accepted = np.bincount(np.searchsorted(begin, outcome.accepted, "right") - 1, minlength=len(requests))
+    rejected: list[list[Rejection]] = [[] for _ in requests]
+    for row in whole.rejected:
+        request = int(np.searchsorted(begin, row.index, "right")) - 1
+        rejected[request].append(replace(row, index=row.index - int(begin[request])))
+    sizes = np.diff(begin)
+    return [
+        Stored(
+            whole.batch_id if accepted[number] else None,
+            int(accepted[number]),
+            int(sizes[number] - accepted[number]) - len(refused),
+            refused,
+        )
+        for number, refused in enumerate(rejected)
+    ]
+
+
+@dataclass
+class _Outcome:
+    """Which rows were new, by their indexes; asking for it costs time, so only those who need it do."""
+
+    accepted: NDArray[np.int64] = field(default_factory=lambda: np.empty(0, np.int64))
+
+
+def _store(
+    columns: Columns,
+    source: str,
+    sender: Sender | None,
+    mode: ReadingBatch.Mode,
+    on_conflict: OnConflict,
+    *,
+    quarantine: bool,
+    outcome: _Outcome | None = None,
+) -> Stored:
     now = timezone.now()
-    batch = _Batch(columns, sender)
-    batch.refuse_unknown_sensors()
-    batch.convert_units()
-    batch.refuse_impossible(now)
-    batch.keep_first_of_each()
-    batch.assess_quality()
+    batch = Batch(columns, sender, now)
+    batch.check(mode)
     rejected = sorted(batch.rejected)
-    if not len(batch.columns):
-        return Stored(None, 0, batch.repeated, rejected)
-    accepted, batch_ids = 0, []
-    with transaction.atomic():
-        for part, part_mode in batch.parts(mode, now):
-            if new := _insert(part.sensor_pks(), part.columns):
-                accepted += new
-                batch_ids.append(_announce(part, part_mode, source, now, new))
+    parts = list(batch.parts(mode)) if len(batch.columns) else []
+    accepted, corrected, batch_ids = 0, 0, []
+    keep_refused = quarantine and bool(rejected)
+    # A single statement is its own transaction.
+    several = len(parts) > 1 or keep_refused or len(batch.spiked) or on_conflict == "replace"
+    with transaction.atomic(savepoint=False) if several else nullcontext():
+        for part, part_mode in parts:
+            replaced = _note_corrections(part, sender, now) if on_conflict == "replace" else 0
+            batch_id, new = _insert(part, part_mode, source, sender, replaced, on_conflict, outcome)
+            accepted, corrected = accepted + new, corrected + replaced
+            batch_ids += [batch_id] if batch_id else []
+        if len(batch.spiked):
+            _mark_spiked(batch)
+        if keep_refused:
+            refusals.keep(rejected, sites=_sites(batch, rejected), source=source, sender=sender, now=now)
         if batch_ids:
-            transaction.on_commit(partial(_tell, batch.site_ids()), robust=True)
-    duplicates = batch.repeated + len(batch.columns) - accepted
-    return Stored(batch_ids[0] if batch_ids else None, accepted, duplicates, rejected)
+            sites = batch.site_ids()
+            transaction.on_commit(lambda: _tell(sites), robust=True)
+    duplicates = len(batch.repeated) + len(batch.columns) - accepted - corrected
+    return Stored(batch_ids[0] if batch_ids else None, accepted, duplicates, rejected, corrected)
 
 
-def _announce(part: "_Batch", mode: ReadingBatch.Mode, source: str, now: datetime, accepted: int) -> int:
-    """Write down what was stored and the work it causes."""
-    starts = part.span_starts()
-    ends = np.append(starts[1:], len(part.columns)) - 1
-    stored = ReadingBatch.objects.create(
-        received_at=now,
-        source=source,
-        mode=mode,
-        accepted=accepted,
-        duplicates=len(part.columns) - accepted,
-        sensors=part.sensor_pks()[starts].tolist(),
-        firsts=_as_datetimes(part.columns.timestamps[starts]),
-        lasts=_as_datetimes(part.columns.timestamps[ends]),
+def _insert(
+    part: Batch,
+    mode: ReadingBatch.Mode,
+    source: str,
+    sender: Sender | None,
+    replaced: int,
+    on_conflict: OnConflict,
+    outcome: _Outcome | None,
+) -> tuple[int | None, int]:
+    """Insert the rows that are not there yet, and write down what that was and the work it causes.
+
+    One statement for all of it; returns the batch's id and how many rows were new.
+    """
+    c, pks, starts = part.columns, part.sensor_pks(), part.span_starts()
+    ends = np.append(starts[1:], len(c)) - 1
+    statement = INSERT.format(
+        on_conflict="DO NOTHING" if on_conflict == "keep" else REPLACE, keys=WITH_KEYS if outcome else COUNT_ONLY
     )
-    live_batch = mode == ReadingBatch.Mode.LIVE
-    Pending.objects.bulk_create(
-        Pending(batch=stored, consumer=consumer, live=live_batch, due_at=now) for consumer in settings.OUTBOX_CONSUMERS
-    )
-    return stored.pk
+    with numpy_cursor() as cursor:
+        cursor.execute(
+            statement,
+            {
+                "sensors": Bigints(pks),
+                "timestamps": Timestamps(c.timestamps),
+                "values": Doubles(c.values),
+                "qualities": Doubles(c.qualities),
+                "flags": Smallints(part.flags),
+                "now": part.now,
+                "source": source,
+                "mode": str(mode),
+                "sent_by": sender and sender.key_id,
+                "sent": len(c),
+                "corrected": replaced,
+                "span_sensors": Bigints(pks[starts]),
+                "firsts": Timestamps(c.timestamps[starts]),
+                "lasts": Timestamps(c.timestamps[ends]),
+                "live": mode == Mode.LIVE,
+                "consumers": list(settings.OUTBOX_CONSUMERS),
+            },
+            prepare=True,
+        )
+        found: tuple[Any, Any, Any, Any] = cursor.fetchone()  # type: ignore[assignment]
+    batch_id, touched, sensors, timestamps = found
+    if outcome and touched:
+        stored = set(zip(sensors.tolist(), timestamps.tolist(), strict=True))
+        new = [key in stored for key in zip(pks.tolist(), c.timestamps.tolist(), strict=True)]
+        outcome.accepted = np.sort(np.concatenate([outcome.accepted, c.indexes[new]]))
+    return batch_id, touched - replaced
+
+
+def _note_corrections(part: Batch, sender: Sender | None, now: datetime) -> int:
+    """Keep the stored values that the rows are about to replace; returns how many those are."""
+    with numpy_cursor() as cursor:
+        cursor.execute(
+            """
+            SELECT r.sensor_id, r.timestamp, r.value, r.quality, new.value
+            FROM unnest(%s, %s, %s) AS new(sensor, timestamp, value)
+            JOIN sensors_reading r ON r.sensor_id = new.sensor AND r.timestamp = new.timestamp
+            WHERE r.value <> new.value
+            ORDER BY r.sensor_id, r.timestamp
+            FOR UPDATE OF r
+            """,
+            [Bigints(part.sensor_pks()), Timestamps(part.columns.timestamps), Doubles(part.columns.values)],
+        )
+        rows = cursor.fetchall()
+    fields = ("sensor_id", "timestamp", "old_value", "old_quality", "new_value")
+    by = sender.user.pk if sender else None
+    Correction.objects.bulk_create(Correction(**dict(zip(fields, row, strict=True)), at=now, by_id=by) for row in rows)
+    return len(rows)
+
+
+def _mark_spiked(batch: Batch) -> None:
+    """Flag readings that the ones after them have shown to be spikes."""
+    codes = batch.spiked
+    pks = np.array([sensor.pk if (sensor := batch.sensors[code]) else -1 for code in codes.tolist()], np.int64)
+    with numpy_cursor() as cursor:
+        cursor.execute(
+            """
+            UPDATE sensors_reading r SET flags = r.flags | %s::smallint, quality = least(r.quality, %s)
+            FROM unnest(%s, %s) AS spike(sensor, timestamp)
+            WHERE r.sensor_id = spike.sensor AND r.timestamp = spike.timestamp
+            """,
+            [
+                int(Flag.SPIKE),
+                CEILINGS[Flag.SPIKE],
+                Bigints(pks),
+                Timestamps(batch.context.last_at[codes].astype(np.int64)),
+            ],
+        )
+
+
+def _sites(batch: Batch, rejected: list[Rejection]) -> list[int | None]:
+    """Where each refused row belongs: to the site of its sensor, or else to its sender's."""
+    of_sensor = {
+        sensor_id: sensor.site_id
+        for sensor_id, sensor in zip(batch.columns.sensor_ids, batch.sensors, strict=True)
+        if sensor and sensor is not lookup.AMBIGUOUS
+    }
+    otherwise = discovery.place_of(batch.sender)
+    return [of_sensor.get(row.payload.get("sensor_id", ""), otherwise) for row in rejected]
 
 
 def _tell(site_ids: set[int]) -> None:
     outbox.nudge()
     live.publish_readings(site_ids)
-
-
-class _Batch:
-    """The rows of one batch on their way through the checks; what fails one moves to `rejected`."""
-
-    def __init__(self, columns: Columns, sender: Sender | None) -> None:
-        self.columns = columns
-        self.rejected = list(columns.rejected)
-        self.repeated = 0
-        known = Sensor.objects.all() if sender is None else Sensor.objects.visible_to(sender.user)
-        fields = ("sensor_id", "pk", "unit", "range_low", "range_high", "status", "site_id")
-        # PostgreSQL has no text with NUL in it, so no sensor has such a key, and asking for one would be an error.
-        asked = [sensor_id for sensor_id in columns.sensor_ids if "\0" not in sensor_id]
-        rows = known.filter(sensor_id__in=asked).values_list(*fields, named=True)
-        by_id = {row.sensor_id: row for row in rows}
-        self.sensors = [by_id.get(sensor_id) for sensor_id in columns.sensor_ids]
-
-    def per_sensor(self, value_of: Callable[[Any], Any], dtype: Any) -> NDArray[Any]:
-        """`value_of(sensor)` for the sensor of each row, computed once per distinct sensor."""
-        return np.array([value_of(sensor) for sensor in self.sensors], dtype)[self.columns.codes]
-
-    def sensor_pks(self) -> NDArray[np.int64]:
-        return self.per_sensor(lambda sensor: sensor.pk if sensor else -1, np.int64)
-
-    def site_ids(self) -> set[int]:
-        return {sensor.site_id for sensor in self.sensors if sensor}
-
-    def refuse(self, bad: NDArray[np.bool_], code: str, detail: Callable[[int], str]) -> None:
-        """Move the marked rows to the rejected ones; `detail` is asked with a row's place in the present columns."""
-        if not bad.any():
-            return
-        for row in np.flatnonzero(bad):
-            self.rejected.append(Rejection(int(self.columns.indexes[row]), code, detail(int(row))))
-        self.take(np.flatnonzero(~bad))
-
-    def take(self, rows: NDArray[np.int64]) -> None:
-        c = self.columns
-        self.columns = replace(
-            c,
-            codes=c.codes[rows],
-            timestamps=c.timestamps[rows],
-            values=c.values[rows],
-            qualities=c.qualities[rows],
-            units=c.units[rows],
-            indexes=c.indexes[rows],
-        )
-
-    def parts(self, mode: ReadingBatch.Mode, now: datetime) -> Iterator[tuple["_Batch", ReadingBatch.Mode]]:
-        """The rows by mode, the live ones first, in batches of which each is work for seconds at most."""
-        late = np.full(len(self.columns), mode == ReadingBatch.Mode.HISTORY)
-        late |= self.columns.timestamps < int((now.timestamp() - settings.LATE_AFTER_SECONDS) * 1e6)
-        for part_mode, rows in ((ReadingBatch.Mode.LIVE, ~late), (ReadingBatch.Mode.HISTORY, late)):
-            places = np.flatnonzero(rows)
-            for first in range(0, len(places), BATCH_ROWS):
-                part = copy(self)
-                part.take(places[first : first + BATCH_ROWS])
-                yield part, part_mode
-
-    def sensor_id(self, row: int) -> str:
-        return self.columns.sensor_ids[int(self.columns.codes[row])]
-
-    def refuse_unknown_sensors(self) -> None:
-        self.refuse(
-            self.per_sensor(lambda sensor: sensor is None, bool),
-            "unknown_sensor",
-            lambda row: f"There is no sensor {self.sensor_id(row)!r}; create it, or check the key.",
-        )
-        self.refuse(
-            self.per_sensor(lambda sensor: sensor and sensor.status == Sensor.Status.RETIRED, bool),
-            "sensor_retired",
-            lambda row: f"Sensor {self.sensor_id(row)!r} is retired and takes no readings.",
-        )
-
-    def convert_units(self) -> None:
-        """Bring values that came in another unit of the same dimension to the sensor's unit."""
-        named = self.columns.units >= 0
-        if not named.any():
-            return
-        names = [units.canonical(name) for name in self.columns.unit_names]
-
-        def name_of(row: int) -> str:
-            return self.columns.unit_names[int(self.columns.units[row])]
-
-        unknown = np.array([name is None for name in names])[self.columns.units] & named
-        self.refuse(unknown, "unknown_unit", lambda row: f"Unit {name_of(row)!r} is not known.")
-        # One factor per distinct (sensor, unit) pair; code -1 means the sensor's own unit.
-        width = len(names) + 1
-        pairs, pair_of_row = np.unique(self.columns.codes * width + self.columns.units + 1, return_inverse=True)
-        conversions = [self._conversion(int(pair // width), int(pair % width) - 1, names) for pair in pairs]
-        mismatch = np.array([found is None for found in conversions], bool)[pair_of_row]
-        linear = np.array([found or (1.0, 0.0) for found in conversions], np.float64).reshape(-1, 2)[pair_of_row]
-        with np.errstate(over="ignore"):
-            self.columns = replace(self.columns, values=self.columns.values * linear[:, 0] + linear[:, 1])
-        self.refuse(
-            mismatch,
-            "unit_mismatch",
-            lambda row: f"Sensor {self.sensor_id(row)!r} cannot be measured in {name_of(row)!r}.",
-        )
-
-    def _conversion(self, code: int, unit: int, names: list[str | None]) -> tuple[float, float] | None:
-        sensor, name = self.sensors[code], names[unit] if unit >= 0 else None
-        return units.conversion(name, sensor.unit) if sensor and name else (1.0, 0.0)
-
-    def refuse_impossible(self, now: datetime) -> None:
-        self.refuse(
-            ~np.isfinite(self.columns.values), "value_not_finite", lambda row: "NaN and infinity are not readings."
-        )
-        self.refuse(
-            np.abs(self.columns.values) > LARGEST_VALUE,
-            "value_out_of_bounds",
-            lambda row: f"No plant measures {self.columns.values[row]:g}; check the sender.",
-        )
-        bad_quality = ~((self.columns.qualities >= 0) & (self.columns.qualities <= 1))
-        self.refuse(bad_quality, "invalid_quality", lambda row: "Quality lies between 0 and 1.")
-        self.refuse(
-            self.columns.timestamps < EARLIEST_US,
-            "timestamp_too_old",
-            lambda row: "The timestamp lies before 1980: the sender's clock was probably reset.",
-        )
-        latest_us = int((now.timestamp() + settings.FUTURE_TOLERANCE_SECONDS) * 1e6)
-        self.refuse(
-            self.columns.timestamps > latest_us,
-            "timestamp_in_future",
-            lambda row: (
-                f"The timestamp is more than {settings.FUTURE_TOLERANCE_SECONDS} s ahead of the server's clock."
-            ),
-        )
-
-    def keep_first_of_each(self) -> None:
-        """Sort by sensor and time and drop repeats within the batch.
-
-        The common order also keeps two transactions with the same keys from waiting for each other in a circle.
-        """
-        order = np.lexsort((self.columns.timestamps, self.sensor_pks()))
-        codes, timestamps = self.columns.codes[order], self.columns.timestamps[order]
-        first = np.ones(len(order), bool)
-        first[1:] = (np.diff(codes) != 0) | (np.diff(timestamps) != 0)
-        self.repeated = int(len(order) - first.sum())
-        self.take(order[first])
-
-    def span_starts(self) -> NDArray[np.int64]:
-        """Where in the sorted rows another sensor begins, or the same one goes on after a gap.
-
-        Who reads a span back reads all that is stored in it: two readings a year apart must not stand for the year.
-        """
-        codes, timestamps = self.columns.codes, self.columns.timestamps
-        new = np.ones(len(codes), bool)
-        new[1:] = (np.diff(codes) != 0) | (np.diff(timestamps) > SPAN_GAP_US)
-        return np.flatnonzero(new)
-
-    def assess_quality(self) -> None:
-        lows = self.per_sensor(lambda s: np.nan if s is None or s.range_low is None else s.range_low, np.float64)
-        highs = self.per_sensor(lambda s: np.nan if s is None or s.range_high is None else s.range_high, np.float64)
-        c = self.columns
-        self.columns = replace(c, qualities=quality.assess(c.values, c.qualities, lows, highs))
-
-
-def _insert(sensor_pks: NDArray[np.int64], columns: Columns) -> int:
-    """Insert the rows that are not there yet; returns how many those were."""
-    with numpy_cursor() as cursor:
-        cursor.execute(
-            """
-            INSERT INTO sensors_reading (sensor_id, timestamp, value, quality)
-            SELECT * FROM unnest(%s, %s, %s, %s)
-            ON CONFLICT DO NOTHING
-            """,
-            [
-                Bigints(sensor_pks),
-                Timestamps(columns.timestamps),
-                Doubles(columns.values),
-                Doubles(columns.qualities),
-            ],
-        )
-        return cursor.rowcount
-
-
-def _as_datetimes(timestamps: NDArray[np.int64]) -> list[datetime]:
-    return [datetime.fromtimestamp(us / 1e6, UTC) for us in timestamps.tolist()]

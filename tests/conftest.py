@@ -9,6 +9,7 @@ from django.contrib.auth.models import Group, User
 from django.core.cache import cache
 
 from config.roles import ROLES
+from sensors import lookup
 from sensors.models import Asset, Sensor, Site
 
 
@@ -53,6 +54,7 @@ def plain_static_files(settings: LazySettings) -> None:
 @pytest.fixture(autouse=True)
 def empty_cache() -> None:
     cache.clear()
+    lookup.forget()
 
 
 @pytest.fixture

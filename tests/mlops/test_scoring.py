@@ -13,7 +13,7 @@ from alerts import lifecycle
 from alerts.models import Alert, Severity, State
 from maintenance import work_orders
 from mlops.models import Anomaly, Baseline
-from sensors import outbox
+from sensors import lookup, outbox
 from sensors.columns import Columns
 from sensors.ingest import Stored, store_batch
 from sensors.models import Pending, Reading, ReadingBatch, Sensor
@@ -194,6 +194,7 @@ def test_history_of_a_sensor_with_a_resolved_alert_is_scored(vibration: Sensor, 
 
 def test_readings_of_poor_quality_are_neither_scored_nor_learned_from(vibration: Sensor, now: datetime) -> None:
     Sensor.objects.update(range_high=5)
+    lookup.forget()
     store(vibration, now - timedelta(minutes=9), [6.0] * 6)
     outbox.drain("score")
     assert not Anomaly.objects.exists()
