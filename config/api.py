@@ -30,7 +30,7 @@ def error_body(code: str, detail: str, errors: Iterable[dict[str, Any]] = ()) ->
 def error_response(exc: Exception, context: dict[str, Any]) -> Response:
     """Answer every exception of an API view in the one shape; what nobody expected is logged and answered 500."""
     if isinstance(exc, Refused):
-        return Response(error_body(exc.code, exc.detail, exc.errors), exc.status)
+        return Response(error_body(exc.code, exc.detail, exc.errors), exc.status, headers=exc.headers)
     if isinstance(exc, RequestDataTooBig):
         return Response(error_body("body_too_large", "The body is larger than this server accepts."), 413)
     if isinstance(exc, RecursionError):

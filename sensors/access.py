@@ -1,8 +1,9 @@
 """Who may do what through the API: keys of programs, and the permissions and scopes every view asks for."""
 
+import threading
 import time
+from collections import OrderedDict
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from django.contrib.auth.models import Permission, User
@@ -45,19 +46,45 @@ class Principal(Sender):
 
     user: User
     scopes: frozenset[str]
+    permissions: frozenset[str]
     requests_per_second: int
 
 
 def authenticate_key(key: str) -> Principal | None:
     """The holder of `key`, or None when it is unknown, revoked or its user is not active.
 
-    At most one query per key in CACHE_SECONDS and process. The user is shared between requests and must not be changed.
+    Looked up once per key in CACHE_SECONDS and process. The user is shared between requests and must not be changed.
     """
-    return _look_up(ApiKey.digest_of(key), int(time.monotonic() // CACHE_SECONDS))
+    digest = ApiKey.digest_of(key)
+    known, principal = _recent(digest)
+    if not known:
+        principal = _look_up(digest)
+        with _lock:
+            _principals[digest] = (time.monotonic() + CACHE_SECONDS, principal)
+            if len(_principals) > CACHED_KEYS:
+                _principals.popitem(last=False)
+    return principal
 
 
-@lru_cache(maxsize=CACHED_KEYS)
-def _look_up(digest: str, _period: int) -> Principal | None:
+def recent_principal(key: str) -> tuple[bool, Principal | None]:
+    """Whether the key was looked up lately, and its holder: for callers that must not wait for the database."""
+    return _recent(ApiKey.digest_of(key))
+
+
+_principals: OrderedDict[str, tuple[float, Principal | None]] = OrderedDict()
+_lock = threading.Lock()
+
+
+def _recent(digest: str) -> tuple[bool, Principal | None]:
+    with _lock:
+        expires, principal = _principals.get(digest, (0.0, None))
+        if expires < time.monotonic():
+            return False, None
+        _principals.move_to_end(digest)
+        return True, principal
+
+
+def _look_up(digest: str) -> Principal | None:
     row = ApiKey.objects.usable().select_related("user").filter(digest=digest).first()
     if row is None:
         return None
@@ -67,6 +94,7 @@ def _look_up(digest: str, _period: int) -> Principal | None:
         site_id=row.site_id,
         discovers=row.discovers,
         scopes=frozenset(row.scopes),
+        permissions=frozenset(row.user.get_all_permissions()),
         requests_per_second=row.requests_per_second,
     )
 
@@ -92,11 +120,25 @@ def users_within_rights_of(user: User) -> QuerySet[User]:
     )
 
 
+def key_in(api_key: str | None, authorization: str | None) -> str | None:
+    """The key that the two headers show, if any.
+
+    >>> key_in(None, "Token sm_1"), key_in("sm_2", None), key_in(None, "Basic eDp5")
+    ('sm_1', 'sm_2', None)
+    """
+    if api_key is not None:
+        return api_key
+    scheme, _, key = (authorization or "").partition(" ")
+    return key.strip() if scheme.lower() in ("token", "bearer") else None
+
+
 class ApiKeyAuthentication(BaseAuthentication):
-    """Programs show their key in the `X-API-Key` header; it needs no CSRF token, as browsers never send it unasked."""
+    """Programs show their key in the `X-API-Key` header, or as `Authorization: Token ...` (InfluxDB's clients) or
+    `Bearer ...`; it needs no CSRF token, as browsers never send these unasked.
+    """
 
     def authenticate(self, request: Request) -> tuple[User, Principal] | None:
-        key = request.headers.get("X-API-Key")
+        key = key_in(request.headers.get("X-API-Key"), request.headers.get("Authorization"))
         if key is None:
             return None
         principal = authenticate_key(key)

@@ -7,7 +7,8 @@ from django.contrib.auth.models import User
 from django.core.management import CommandError, call_command
 from django.test import Client
 
-from sensors.access import CACHE_SECONDS, CACHED_KEYS, _look_up, authenticate_key, users_within_rights_of
+from sensors import access
+from sensors.access import CACHE_SECONDS, CACHED_KEYS, authenticate_key, users_within_rights_of
 from sensors.models import ApiKey
 from tests.conftest import Plant
 
@@ -77,7 +78,7 @@ def test_a_key_in_use_costs_no_queries(people: dict[str, User], django_assert_ma
 def test_a_flood_of_invented_keys_occupies_bounded_memory(db: None) -> None:
     for number in range(CACHED_KEYS + 100):
         assert authenticate_key(f"sm_{number}") is None
-    assert _look_up.cache_info().currsize == CACHED_KEYS
+    assert len(access._principals) == CACHED_KEYS
 
 
 @pytest.mark.parametrize(
