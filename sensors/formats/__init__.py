@@ -4,6 +4,8 @@ Every parser gives good rows and the rejected ones together; it raises nothing b
 where a body as a whole makes no sense.
 """
 
+import re
+
 # Bounds the time and memory that one request may cost; a row that must be refused costs the most.
 MAX_ROWS = 50_000
 # The longest key a sensor may have (sensors.models.Sensor.sensor_id).
@@ -12,6 +14,7 @@ MAX_SENSOR_ID = 100
 MAX_UNIT = 50
 # So much of a row that could not be read is kept for whoever corrects it.
 MAX_RAW_CHARACTERS = 2000
+_NOT_IN_A_KEY = re.compile(r"[^A-Za-z0-9._:/-]")
 
 
 def raw_payload(row: bytes | str) -> dict[str, str]:
@@ -23,3 +26,12 @@ def raw_payload(row: bytes | str) -> dict[str, str]:
     # A character of UTF-8 has four bytes at most.
     text = row[: 4 * MAX_RAW_CHARACTERS].decode(errors="replace") if isinstance(row, bytes) else row
     return {"raw": text[:MAX_RAW_CHARACTERS].replace("\0", "�")}
+
+
+def as_sensor_id(name: str) -> str:
+    """The key that the outside world's name for a sensor becomes: characters no key can have turn into `_`.
+
+    >>> as_sensor_id("  Pump 1 / Öl-Temp.")
+    'Pump_1_/__l-Temp.'
+    """
+    return _NOT_IN_A_KEY.sub("_", name.strip()).lstrip("._:/-")

@@ -172,9 +172,7 @@ def _rows_of(item: msgspec.Raw) -> "Iterator[bytes | _Mismatch]":
     lengths = {LISTS[field]: len(values) for field, values in lists.items()}
     if len(set(lengths.values())) > 1 or not {"timestamp", "value"} <= lists.keys():
         said = ", ".join(f"{length} {name}" for name, length in lengths.items())
-        yield from repeat(
-            _Mismatch(f"There are {said}; each reading needs one of each."), max(1, *lengths.values())
-        )
+        yield from repeat(_Mismatch(f"There are {said}; each reading needs one of each."), max(1, *lengths.values()))
         return
     shared = [(name, _bounded(fields[name])) for name in ("sensor_id", "unit") if name in fields]
     for values in zip(*lists.values(), strict=True):

@@ -6,8 +6,8 @@ Each field of a line is one reading. The key of its sensor:
 
 - a tag `sensor_id` (or `sensor`) names it; where a line has several fields, those not called `value` add their name:
   `motor,sensor=m1 temperature=61,current=4.2` are `m1.temperature` and `m1.current`;
-- without such a tag it is the measurement, the values of the tags in the order of the tags' names, and the field, joined
-  by dots; the field `value` is left out, and a character that a key cannot have becomes `_`:
+- without such a tag it is the measurement, the values of the tags in the order of the tags' names, and the field,
+  joined by dots; the field `value` is left out, and a character that a key cannot have becomes `_`:
   `cpu,host=edge 1,cpu=cpu0 usage_idle=97` is `cpu.cpu0.edge_1.usage_idle`.
 
 A tag `unit` is the unit of all fields of the line. Floats, integers (`5i`, `5u`) and booleans (1 and 0) are readings;
@@ -23,7 +23,7 @@ import numpy as np
 
 from sensors.columns import Columns, Rejection
 from sensors.errors import Refused
-from sensors.formats import MAX_ROWS, MAX_SENSOR_ID, MAX_UNIT, raw_payload
+from sensors.formats import MAX_ROWS, MAX_SENSOR_ID, MAX_UNIT, as_sensor_id, raw_payload
 
 # Microseconds (numerator, denominator) per unit of time.
 PRECISIONS = {"ns": (1, 1000), "us": (1, 1), "ms": (1000, 1), "s": (1_000_000, 1)}
@@ -48,7 +48,6 @@ _NUMBER = re.compile(rb"([+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?|[
 _BOOLEANS = dict.fromkeys((b"t", b"T", b"true", b"True", b"TRUE"), 1.0) | dict.fromkeys(
     (b"f", b"F", b"false", b"False", b"FALSE"), 0.0
 )
-_NOT_IN_A_KEY = re.compile(r"[^A-Za-z0-9._:/-]")
 
 
 def parse(body: bytes, precision: str, now: datetime) -> Columns:
@@ -115,7 +114,7 @@ class _Series:
             found = self.named if alone or name == "value" else f"{self.named}.{name}"
         else:
             parts = self.path if name == "value" else [*self.path, name]
-            found = _NOT_IN_A_KEY.sub("_", ".".join(parts)).lstrip("._:/-")
+            found = as_sensor_id(".".join(parts))
         if not 0 < len(found) <= MAX_SENSOR_ID:
             raise ValueError(f"its key has {len(found)} characters; a sensor's has 1 to {MAX_SENSOR_ID}")
         return found
