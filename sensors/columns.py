@@ -50,9 +50,9 @@ def encode(names: list[str]) -> tuple[list[str], NDArray[np.int64]]:
     >>> encode(["b", "a", "b"])
     (['b', 'a'], array([0, 1, 0]))
     """
-    table: dict[str, int] = {}
-    codes = [table.setdefault(name, len(table)) for name in names]
-    return list(table), np.array(codes, np.int64)
+    table = list(dict.fromkeys(names))
+    place = {name: code for code, name in enumerate(table)}
+    return table, np.fromiter(map(place.__getitem__, names), np.int64, len(names))
 
 
 def together(batches: Sequence[Columns]) -> Columns:

@@ -1,31 +1,69 @@
 """Readings as JSON: one object, or an array of objects, each `{"sensor_id", "timestamp", "value", "quality"?,
-"unit"?}`.
+"unit"?}`; or the same by columns: `{"sensor_id", "timestamps": [...], "values": [...], "qualities"?: [...], "unit"?}`.
+
+Places in a body by columns are counted through all its columns: element 2 of the second object, after one of three
+readings, has index 5.
 """
 
+from collections.abc import Iterator
 from datetime import datetime
-from typing import Annotated
+from itertools import repeat
+from typing import Annotated, Any
 
 import msgspec
 import numpy as np
 
 from sensors.columns import Columns, Rejection, encode
 from sensors.errors import Refused
+from sensors.formats import MAX_RAW_CHARACTERS, MAX_ROWS, MAX_SENSOR_ID, MAX_UNIT, raw_payload
 
-# Bounds the time and memory that one request may cost; a row that must be refused costs the most.
-MAX_ROWS = 50_000
+SensorId = Annotated[str, msgspec.Meta(max_length=MAX_SENSOR_ID)]
+Timestamp = Annotated[datetime, msgspec.Meta(tz=True)]
+Quality = Annotated[float, msgspec.Meta(ge=0, le=1)]
+Unit = Annotated[str, msgspec.Meta(max_length=MAX_UNIT)] | None
 
 
 class Row(msgspec.Struct, gc=False):
-    sensor_id: Annotated[str, msgspec.Meta(max_length=100)]
-    timestamp: Annotated[datetime, msgspec.Meta(tz=True)]
+    sensor_id: SensorId
+    timestamp: Timestamp
     value: float
-    quality: Annotated[float, msgspec.Meta(ge=0, le=1)] = 1.0
-    unit: str | None = None
+    quality: Quality = 1.0
+    unit: Unit = None
+
+
+class Series(msgspec.Struct, gc=False):
+    """Readings of one sensor; element i of each list belongs to reading i."""
+
+    sensor_id: SensorId
+    timestamps: list[Timestamp]
+    values: list[float]
+    qualities: list[Quality] | None = None
+    unit: Unit = None
+
+    def __post_init__(self) -> None:
+        if not len(self.timestamps) == len(self.values) == len(self.qualities or self.values):
+            raise ValueError("the lists differ in length")
+
+    def rows(self) -> Iterator[Row]:
+        return map(
+            Row,
+            repeat(self.sensor_id),
+            self.timestamps,
+            self.values,
+            self.qualities or repeat(1.0),
+            repeat(self.unit),
+        )
 
 
 _rows = msgspec.json.Decoder(list[Row])
 _row = msgspec.json.Decoder(Row)
-_raw_rows = msgspec.json.Decoder(list[msgspec.Raw])
+_many_series = msgspec.json.Decoder(list[Series])
+_series = msgspec.json.Decoder(Series)
+_items = msgspec.json.Decoder(list[msgspec.Raw])
+_fields = msgspec.json.Decoder(dict[str, msgspec.Raw])
+ROW_FIELDS = ("sensor_id", "timestamp", "value", "quality", "unit")
+# What holds the field of each row in a body by columns.
+LISTS = {"timestamp": "timestamps", "value": "values", "quality": "qualities"}
 
 
 def parse(body: bytes) -> Columns:
@@ -54,14 +92,21 @@ def parse(body: bytes) -> Columns:
 def _decode(body: bytes) -> tuple[list[Row], list[int] | None, list[Rejection]]:
     """The rows, their places (None: all of them, in order), and the rows that could not be read."""
     _require_utf8(body)
+    one = body.lstrip()[:1] == b"{"
     try:
-        rows = [_row.decode(body)] if body.lstrip()[:1] == b"{" else _rows.decode(body)
+        rows = [_row.decode(body)] if one else _rows.decode(body)
         _require_few(len(rows))
         return rows, None, []
     except msgspec.ValidationError:
-        return _decode_row_by_row(body)
+        pass  # By columns perhaps, or a row that does not fit.
     except msgspec.DecodeError as error:
         raise Refused("malformed_json", f"The body is not valid JSON: {error}", status=400) from error
+    try:
+        series = [_series.decode(body)] if one else _many_series.decode(body)
+    except msgspec.DecodeError:
+        return _decode_row_by_row([msgspec.Raw(body)] if one else _items_of(body))
+    _require_few(sum(len(single.values) for single in series))
+    return [row for single in series for row in single.rows()], None, []
 
 
 def _require_few(rows: int) -> None:
@@ -81,21 +126,77 @@ def _require_utf8(body: bytes) -> None:
             ) from error
 
 
-def _decode_row_by_row(body: bytes) -> tuple[list[Row], list[int], list[Rejection]]:
-    """The slow way, for batches with a bad row in them."""
+def _items_of(body: bytes) -> list[msgspec.Raw]:
     try:
-        raw_rows = [msgspec.Raw(body)] if body.lstrip()[:1] == b"{" else _raw_rows.decode(body)
+        return _items.decode(body)
     except msgspec.DecodeError as error:
         raise Refused("malformed_json", "Send a JSON array of readings, or one reading as an object.", 400) from error
-    _require_few(len(raw_rows))
+
+
+def _decode_row_by_row(items: list[msgspec.Raw]) -> tuple[list[Row], list[int], list[Rejection]]:
+    """The slow way, for bodies with a bad row in them."""
+    _require_few(len(items))
     rows, indexes, rejected = [], [], []
-    for index, raw in enumerate(raw_rows):
-        try:
-            rows.append(_row.decode(raw))
-            indexes.append(index)
-        except msgspec.DecodeError as error:
-            rejected.append(Rejection(index, _code_of(str(error)), str(error)))
+    index = 0
+    for item in items:
+        for raw in _rows_of(item):
+            _require_few(index + 1)
+            if isinstance(raw, _Mismatch):
+                rejected.append(Rejection(index, "lists_differ", raw.detail, raw_payload(bytes(item))))
+            else:
+                try:
+                    rows.append(_row.decode(raw))
+                    indexes.append(index)
+                except msgspec.DecodeError as error:
+                    rejected.append(Rejection(index, _code_of(str(error)), str(error), _payload(raw)))
+            index += 1
     return rows, indexes, rejected
+
+
+class _Mismatch(msgspec.Struct):
+    """A row of a body by columns of which nobody knows which value belongs to which time."""
+
+    detail: str
+
+
+def _rows_of(item: msgspec.Raw) -> "Iterator[bytes | _Mismatch]":
+    """The item itself, or the rows of an item by columns as if each had been sent alone."""
+    try:
+        fields = _fields.decode(item)
+        lists = {field: _items.decode(fields[name]) for field, name in LISTS.items() if name in fields}
+    except msgspec.DecodeError:
+        fields, lists = {}, {}
+    if not lists:
+        yield bytes(item)
+        return
+    lengths = {LISTS[field]: len(values) for field, values in lists.items()}
+    if len(set(lengths.values())) > 1 or not {"timestamp", "value"} <= lists.keys():
+        said = ", ".join(f"{length} {name}" for name, length in lengths.items())
+        yield from repeat(_Mismatch(f"There are {said}; each reading needs one of each."), max(1, *lengths.values()))
+        return
+    shared = [(name, _bounded(fields[name])) for name in ("sensor_id", "unit") if name in fields]
+    for values in zip(*lists.values(), strict=True):
+        yield _object([*shared, *zip(lists, values, strict=True)])
+
+
+def _bounded(raw: msgspec.Raw) -> bytes:
+    # What is sent once for many rows must not be copied to each at any length; 0 is neither a sensor nor a unit.
+    return bytes(raw) if len(bytes(raw)) <= MAX_RAW_CHARACTERS else b"0"
+
+
+def _object(fields: "list[tuple[str, bytes | msgspec.Raw]]") -> bytes:
+    return b"{" + b",".join(b'"%s":%s' % (name.encode(), bytes(raw)) for name, raw in fields) + b"}"
+
+
+def _payload(raw: bytes) -> dict[str, Any]:
+    """The fields of a row as they were sent, or its text where it has none or is too long to keep."""
+    if len(raw) > MAX_RAW_CHARACTERS or b"\\u0000" in raw:
+        return raw_payload(raw)
+    try:
+        sent = msgspec.json.decode(raw, type=dict[str, str | float | bool | None])
+    except (msgspec.DecodeError, RecursionError):
+        return raw_payload(raw)
+    return {name: sent[name] for name in ROW_FIELDS if name in sent} or raw_payload(raw)
 
 
 def _code_of(message: str) -> str:
@@ -103,7 +204,7 @@ def _code_of(message: str) -> str:
         return "missing_field"
     if "timezone" in message:
         return "naive_timestamp"
-    for name in ("sensor_id", "timestamp", "value", "quality", "unit"):
+    for name in ROW_FIELDS:
         if f"`$.{name}`" in message:
             return f"invalid_{name}"
     return "invalid_row"

@@ -1,0 +1,210 @@
+"""Looks at the beginning of a file and says how it is laid out, as far as names and cells tell."""
+
+import codecs
+import csv
+import re
+from collections import Counter
+from dataclasses import dataclass
+
+from sensors import units
+from sensors.errors import Refused
+from sensors.formats import MAX_SENSOR_ID, as_sensor_id
+from sensors.formats.csv.layout import DELIMITERS, MAX_COLUMNS, Column, Layout, Role, TimeFormat
+from sensors.formats.csv.reader import BOM
+
+SAMPLE_LINES = 100
+# Names that say what a column holds, compared without case.
+NAMES = {
+    Role.TIMESTAMP: ("timestamp", "time", "datetime", "date", "ts", "zeit", "datum", "uhrzeit", "zeitstempel", "_time"),
+    Role.SENSOR: (
+        *("sensor", "sensor_id", "sensorid", "tag", "tagname", "tag name", "tag_name", "name", "channel", "signal"),
+        *("point", "variable", "metric", "entity_id", "messstelle", "kanal"),
+    ),
+    Role.VALUE: ("value", "reading", "measurement", "val", "wert", "messwert", "state", "_value"),
+    Role.QUALITY: ("quality", "qualität"),
+    Role.UNIT: ("unit", "units", "uom", "einheit"),
+}
+_NUMBER = re.compile(r"[+-]?(\d+([.,]\d*)?|[.,]\d+)([eE][+-]?\d+)?\Z")
+_DECIMAL_COMMA = re.compile(r"[+-]?\d*,\d+([eE][+-]?\d+)?\Z")
+_TIME_OF_DAY = r"\d{1,2}:\d\d(:\d\d([.,]\d+)?)?( ?[ap]\.?m\.?)?"
+_ISO = re.compile(rf"\d{{4}}-\d\d-\d\d([T ]{_TIME_OF_DAY} ?(Z|[+-]\d\d(:?\d\d)?)?)?\Z", re.IGNORECASE)
+_LOCAL = re.compile(rf"(\d{{1,2}})([./-])(\d{{1,2}})\2\d{{4}}([T ]+{_TIME_OF_DAY})?\Z", re.IGNORECASE)
+_CLOCK = re.compile(_TIME_OF_DAY + r"\Z", re.IGNORECASE)
+# Numbers that are times between 2001 and 2286 in seconds, milli-, micro- or nanoseconds, by their digits.
+_EPOCHS = {
+    10: TimeFormat.EPOCH_S,
+    13: TimeFormat.EPOCH_MS,
+    16: TimeFormat.EPOCH_US,
+    19: TimeFormat.EPOCH_NS,
+}
+_UNIT = re.compile(r"(?P<name>.*?)\s*(\[(?P<square>[^\[\]]*)\]|\((?P<round>[^()]*)\))\s*\Z")
+
+
+def guess(sample: bytes, *, stem: str = "", known: frozenset[str] = frozenset()) -> Layout:
+    """How a file that begins with `sample` is laid out. Its times and columns are for a person to confirm.
+
+    `stem`, the file's name, becomes the key of a single sensor that has no other; `known` are keys of existing sensors.
+    Raises Refused when it is no text, or no table.
+    """
+    text, encoding = _decode(sample)
+    lines = [line.rstrip("\r") for line in text.split("\n")]
+    # The last line of a sample may be cut off.
+    lines = (lines[:-1] if len(lines) > 1 and len(sample) > 4096 else lines)[:SAMPLE_LINES]
+    delimiter, skip = _delimiter(lines)
+    rows = [row for row in csv.reader(lines[skip:], delimiter=delimiter) if any(cell.strip() for cell in row)]
+    header = not any(_is_time(cell) or _NUMBER.match(cell.strip()) for cell in rows[0])
+    body = rows[1:] if header else rows
+    width = Counter(map(len, body)).most_common(1)[0][0] if body else len(rows[0])
+    if width > MAX_COLUMNS:
+        raise Refused("unknown_columns", f"A file may have {MAX_COLUMNS:,} columns and this one has {width:,}.", 400)
+    names = [*rows[0], *[""] * width][:width] if header else [f"column {number}" for number in range(1, width + 1)]
+    seen = [
+        _Seen(place, name.strip(), [row[place].strip() for row in body if len(row) == width and row[place].strip()])
+        for place, name in enumerate(names)
+    ]
+    decimal = "," if delimiter != "," and any(_DECIMAL_COMMA.match(c) for one in seen for c in one.cells) else "."
+    roles, time_format = _roles(seen)
+    columns = [_column(one, roles[one.place], stem, known, header=header) for one in seen]
+    return Layout(
+        columns=columns,
+        delimiter=delimiter,
+        decimal="," if decimal == "," else ".",
+        encoding=encoding,
+        time_format=time_format,
+        header=header,
+        skip_lines=skip,
+    )
+
+
+@dataclass(frozen=True)
+class _Seen:
+    """A column as it stands in the sample."""
+
+    place: int
+    name: str
+    cells: list[str]
+
+    def named(self, role: Role) -> bool:
+        plain = _split_unit(self.name)[0].lower()
+        return plain in NAMES[role]
+
+    def mostly(self, pattern: re.Pattern[str]) -> bool:
+        return bool(self.cells) and 2 * sum(bool(pattern.match(cell)) for cell in self.cells) >= len(self.cells)
+
+    def epoch(self) -> TimeFormat | None:
+        """What kind of epoch its numbers could be."""
+        if not self.mostly(re.compile(r"\d{10,19}(\.\d*)?\Z")):
+            return None
+        lengths = Counter(len(cell.partition(".")[0]) for cell in self.cells)
+        return _EPOCHS.get(lengths.most_common(1)[0][0])
+
+
+def _decode(sample: bytes) -> tuple[str, str]:
+    if b"\0" in sample:
+        detail = "The file is not text; save it as CSV in UTF-8 (not as a workbook, and not as UTF-16)."
+        raise Refused("unreadable_file", detail, 400)
+    sample = sample.removeprefix(BOM)
+    try:
+        # The sample may end within a character.
+        return codecs.getincrementaldecoder("utf-8")().decode(sample), "utf-8"
+    except UnicodeDecodeError:
+        return sample.decode("cp1252", errors="replace"), "cp1252"
+
+
+def _delimiter(lines: list[str]) -> tuple[str, int]:
+    """The delimiter that most lines agree on, and how many lines come before the table."""
+    best: tuple[int, str, int] = (0, "", 0)
+    for delimiter in DELIMITERS:
+        try:
+            widths = [len(next(csv.reader([line], delimiter=delimiter), [])) for line in lines]
+        except csv.Error:
+            continue
+        width, agreeing = max(Counter(w for w in widths if w > 1).items(), key=lambda item: item[1], default=(0, 0))
+        if agreeing > best[0]:
+            # A header may have a column less than the rows, if those end with a delimiter.
+            best = (agreeing, delimiter, next(at for at, w in enumerate(widths) if w in (width, width - 1) and w > 1))
+    if not best[0]:
+        detail = "No table was found: each line needs the same columns, parted by comma, semicolon, tab or bar."
+        raise Refused("unknown_columns", detail, 400)
+    return best[1], best[2]
+
+
+def _is_time(cell: str) -> bool:
+    cell = cell.strip()
+    return bool(_ISO.match(cell) or _LOCAL.match(cell))
+
+
+def _roles(seen: list[_Seen]) -> tuple[dict[int, Role], TimeFormat]:
+    roles = {one.place: Role.IGNORE for one in seen}
+    times, time_format = _times(seen)
+    roles |= dict.fromkeys(times, Role.TIMESTAMP)
+    rest = [one for one in seen if one.place not in times]
+    text = [one for one in rest if (not one.mostly(_NUMBER) and not one.named(Role.VALUE)) or one.named(Role.SENSOR)]
+    numbers = [one for one in rest if one not in text]
+    for role, candidates in ((Role.UNIT, text), (Role.SENSOR, text), (Role.QUALITY, numbers)):
+        for one in [one for one in candidates if one.named(role) and one.cells][:1]:
+            roles[one.place] = role
+    numbers = [one for one in numbers if roles[one.place] is Role.IGNORE]
+    values = [one for one in numbers if one.named(Role.VALUE)]
+    long = Role.SENSOR in roles.values() and (values or len(numbers) == 1)
+    single = values and Role.QUALITY in roles.values()
+    chosen = (values or numbers)[:1] if long or single else numbers
+    if not long:
+        roles |= {place: Role.IGNORE for place, role in roles.items() if role is Role.SENSOR}
+    return roles | {one.place: Role.VALUE for one in chosen}, time_format
+
+
+def _times(seen: list[_Seen]) -> tuple[list[int], TimeFormat]:
+    """The places of the column (or of date and time of day) that says when, and how it is written."""
+    ordered = sorted(seen, key=lambda one: not one.named(Role.TIMESTAMP))
+    for pattern in (_ISO, _LOCAL):
+        for one in ordered:
+            if one.mostly(pattern):
+                return [one.place, *_time_of_day(seen, one)], _written(one, pattern)
+    for one in ordered:
+        kind = one.epoch()
+        if kind and (one.named(Role.TIMESTAMP) or one.place == 0):
+            return [one.place], kind
+    return [one.place for one in ordered if one.named(Role.TIMESTAMP)][:1], TimeFormat.ISO
+
+
+def _time_of_day(seen: list[_Seen], date: _Seen) -> list[int]:
+    if any(":" in cell for cell in date.cells):
+        return []
+    return [one.place for one in seen if one.place != date.place and one.mostly(_CLOCK)][:1]
+
+
+def _written(one: _Seen, pattern: re.Pattern[str]) -> TimeFormat:
+    if pattern is _ISO:
+        return TimeFormat.ISO
+    found = [match for match in map(_LOCAL.match, one.cells) if match]
+    if any(int(match[3]) > 12 for match in found):
+        return TimeFormat.MONTH_FIRST
+    if any(int(match[1]) > 12 for match in found) or any(match[2] == "." for match in found):
+        return TimeFormat.DAY_FIRST
+    halves = any(cell.lower().rstrip(".").endswith("m") for cell in one.cells)
+    return TimeFormat.MONTH_FIRST if halves else TimeFormat.DAY_FIRST
+
+
+def _split_unit(name: str) -> tuple[str, str]:
+    """`Temperature [°C]` is a name and a unit; `Pump (inlet)` is a name.
+
+    >>> _split_unit("Temperature [°C]"), _split_unit("Pump (inlet)")
+    (('Temperature', '°C'), ('Pump (inlet)', ''))
+    """
+    found = _UNIT.match(name)
+    unit = units.canonical(found["square"] or found["round"] or "?") if found else None
+    return (found["name"], unit) if found and found["name"] and unit else (name, "")
+
+
+def _column(one: _Seen, role: Role, stem: str, known: frozenset[str], *, header: bool) -> Column:
+    if role is not Role.VALUE:
+        return Column(one.name, role)
+    name, unit = _split_unit(one.name)
+    if one.name in known:
+        return Column(one.name, role, one.name, unit)
+    generic = not header or one.named(Role.VALUE)
+    key = as_sensor_id(stem if generic and stem else name)
+    if not header and stem:
+        key = f"{key}.{one.place + 1}" if one.place > 1 else key
+    return Column(one.name, role, key[:MAX_SENSOR_ID], unit)
