@@ -6,7 +6,8 @@ from rest_framework.routers import SimpleRouter
 from alerts.api import AlertViewSet
 from maintenance.api import AlertWorkOrder, VerdictViewSet, WorkOrderViewSet
 from mlops.api import AnomalyViewSet
-from sensors.api import AssetViewSet, BatchViewSet, ReadingsDoor, SensorReadings, SensorViewSet, SiteViewSet
+from sensors.api import AssetViewSet, BatchViewSet, SensorReadings, SensorViewSet, SiteViewSet
+from sensors.doors.views import ReadingsDoor
 
 app_name = "api"
 

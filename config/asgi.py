@@ -21,13 +21,14 @@ from django.urls import path
 from config.body_limit import BodyLimit
 from config.orphans import exit_when_orphaned
 from sensors.consumers import LiveConsumer
+from sensors.doors.asgi import FastDoor
 
 if multiprocessing.parent_process():
     exit_when_orphaned()
 
 application = ProtocolTypeRouter(
     {
-        "http": BodyLimit(django_application, settings.MAX_BODY_BYTES),
+        "http": BodyLimit(FastDoor(django_application), settings.MAX_BODY_BYTES),
         "websocket": AllowedHostsOriginValidator(
             AuthMiddlewareStack(URLRouter([path("ws/live/", LiveConsumer.as_asgi())]))
         ),

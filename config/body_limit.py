@@ -8,6 +8,8 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from sensors.doors import requests as doors
+
 Message = Mapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
@@ -22,7 +24,7 @@ DISCARD_SECONDS = 30
 # A body that is not complete after this long is given up: until then it holds memory or disk, and nobody has logged in.
 RECEIVE_SECONDS = 60
 # Readings come in bulk; forms and everything else are small.
-BULK_PATHS = ("/api/v1/readings/",)
+BULK_PATHS = doors.PATHS
 MAX_OTHER_BYTES = 1024 * 1024
 
 

@@ -1,4 +1,4 @@
-"""The API's view of sites, assets, sensors and readings, and the door that readings come in through."""
+"""The API's view of sites, assets, sensors and readings; readings come in through `sensors.doors`."""
 
 from typing import Any
 
@@ -9,25 +9,15 @@ from django.shortcuts import get_object_or_404
 from django_filters.rest_framework import FilterSet
 from drf_spectacular.utils import (
     OpenApiParameter,
-    OpenApiResponse,
     extend_schema,
     extend_schema_field,
     extend_schema_view,
 )
 from rest_framework import mixins, serializers
-from rest_framework.exceptions import UnsupportedMediaType
 from rest_framework.generics import ListAPIView
-from rest_framework.request import Request
-from rest_framework.response import Response
-from rest_framework.views import APIView
 
-from sensors.access import Sender
-from sensors.errors import Refused
-from sensors.formats import json as json_format
-from sensors.ingest import store_batch
 from sensors.models import Asset, Pending, Reading, ReadingBatch, Sensor, Site
 from sensors.scoped import (
-    ErrorSerializer,
     FiniteFloatField,
     IdFilter,
     PeriodFilterSet,
@@ -89,29 +79,6 @@ class ReadingSerializer(serializers.ModelSerializer[Reading]):
     class Meta:
         model = Reading
         fields = ["timestamp", "value", "quality"]
-
-
-class ReadingInSerializer(serializers.Serializer[Any]):
-    """What a reading looks like when it is sent; for the documentation, the door itself decodes with msgspec."""
-
-    sensor_id = serializers.CharField(max_length=100)
-    timestamp = serializers.DateTimeField(help_text="ISO 8601 with its time zone.")
-    value = serializers.FloatField()
-    quality = serializers.FloatField(required=False, default=1.0, min_value=0, max_value=1)
-    unit = serializers.CharField(required=False, allow_null=True, help_text="Default: the unit of the sensor.")
-
-
-class RejectionSerializer(serializers.Serializer[Any]):
-    index = serializers.IntegerField(help_text="Place in what was sent, counted from 0.")
-    code = serializers.CharField()
-    detail = serializers.CharField()
-
-
-class StoredSerializer(serializers.Serializer[Any]):
-    batch = serializers.IntegerField(allow_null=True, help_text="Null when nothing of it was new.")
-    accepted = serializers.IntegerField()
-    duplicates = serializers.IntegerField()
-    rejected = RejectionSerializer(many=True)
 
 
 class WorkSerializer(serializers.Serializer[Any]):
@@ -210,38 +177,3 @@ class SensorReadings(ListAPIView[Reading]):
         sensors = Sensor.objects.visible_to(self.request.user)
         sensor = get_object_or_404(sensors, pk=self.kwargs["id"])
         return Reading.objects.filter(sensor=sensor)
-
-
-def _sender(request: Request) -> Sender:
-    return request.auth if isinstance(request.auth, Sender) else Sender(user=request.user)
-
-
-class ReadingsDoor(APIView):
-    """Readings come in here: one object or an array of them, in `application/json`."""
-
-    required_permissions = ("sensors.add_reading",)
-    required_scope = "ingest"
-
-    @extend_schema(
-        operation_id="readings_send",
-        request=ReadingInSerializer(many=True),
-        responses={
-            201: StoredSerializer,
-            200: OpenApiResponse(StoredSerializer, description="Nothing new: every good reading was stored before."),
-            400: OpenApiResponse(ErrorSerializer, description="`malformed_json`"),
-            413: OpenApiResponse(ErrorSerializer, description="`body_too_large`"),
-            415: OpenApiResponse(ErrorSerializer, description="`unsupported_media_type`"),
-            422: OpenApiResponse(
-                ErrorSerializer, description="`readings_rejected`: no reading was good; see `errors`."
-            ),
-        },
-    )
-    def post(self, request: Request) -> Response:
-        media_type = request.content_type.partition(";")[0].strip().lower()
-        if media_type != "application/json":
-            raise UnsupportedMediaType(media_type)
-        columns = json_format.parse(request.body)
-        stored = store_batch(columns, source="api", sender=_sender(request))
-        if stored.rejected and not stored.accepted and not stored.duplicates:
-            raise Refused("readings_rejected", "No reading was stored; see errors.", 422, stored.as_json()["rejected"])
-        return Response(stored.as_json(), 201 if stored.accepted else 200)

@@ -101,6 +101,8 @@ API = [
             "value": 1,
         },
     ),
+    # What is sent here as JSON is no line protocol: whoever may send is told so.
+    Row("POST", "line-protocol", SENDERS, answers=422, elsewhere=422, send=lambda _: {"not": "a line"}),
     Row("GET", "api:batch-detail", EVERYBODY, of="batch"),
     Row("GET", "api:site-list", EVERYBODY),
     Row("GET", "api:site-detail", EVERYBODY, of="site"),

@@ -106,7 +106,7 @@ def _expected(row: Row, role: str, *, own: bool) -> frozenset[int]:
     if row.roles is None:
         return answers
     if role == "anonymous":
-        return frozenset({401 if row.url.startswith("api") or row.url == "schema" else 302})
+        return frozenset({401 if row.url.startswith("api") or row.url in ("schema", "line-protocol") else 302})
     if role in row.roles:
         return answers if own or role == "admin" else frozenset({row.elsewhere})
     if row.url.startswith("admin") and row.url != "admin:login" and role not in TECHNICIANS:

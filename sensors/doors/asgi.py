@@ -1,0 +1,236 @@
+"""The fast way in: programs with an API key are served by this bare ASGI application, not by Django's.
+
+Django's request cycle costs more than storing a reading does. Small requests that come at the same time from the same
+key share one transaction, and so one flush of the disk; each is answered when that is on disk.
+"""
+
+import asyncio
+import logging
+import uuid
+from collections.abc import Awaitable, Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+from urllib.parse import parse_qsl
+
+import msgspec
+
+from sensors.access import Principal, authenticate_key, key_in, recent_principal
+from sensors.columns import Columns
+from sensors.doors.requests import LINE_PROTOCOL_PATH, PATHS, Incoming, error_of, require_good
+from sensors.errors import Refused
+from sensors.ingest import store_together
+from sensors.intake import Answer, Delivery, answer_to, database_in_reach, receive, require_rate
+
+Scope = dict[str, Any]
+Receive = Callable[[], Awaitable[Any]]
+Send = Callable[[Any], Awaitable[None]]
+Result = TypeVar("Result")
+Application = Callable[[Scope, Receive, Send], Awaitable[None]]
+
+logger = logging.getLogger(__name__)
+
+# Requests up to this size wait for each other and share a transaction; larger ones are worth one of their own.
+SMALL_BYTES = 4096
+# Rows in one shared transaction: it must not take long, everybody in it waits.
+MAX_SHARED_ROWS = 1000
+# Threads that store, each with a database connection; what comes in beyond that waits.
+THREADS = 4
+# Bodies that are read or worked on at once. Further senders wait with theirs unread, and are turned away after a while.
+MAX_LARGE, WAIT_SECONDS = 8, 10.0
+# Small requests that may wait at once.
+MAX_WAITING = 2000
+
+
+class FastDoor:
+    """Takes POSTs of readings that show an API key; everything else goes on to `django`."""
+
+    def __init__(self, django: Application) -> None:
+        self.django = django
+        self.threads = ThreadPoolExecutor(THREADS, thread_name_prefix="door")
+        self.large = asyncio.Semaphore(MAX_LARGE)
+        self.sharing: dict[int | None, _Sharing] = {}
+
+    async def __call__(self, scope: Scope, receive_message: Receive, send: Send) -> None:
+        path = scope["path"]
+        if path not in PATHS or scope["method"] != "POST":
+            await self.django(scope, receive_message, send)
+            return
+        headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
+        key = key_in(headers.get("x-api-key"), headers.get("authorization"))
+        if key is None:
+            await self.django(scope, receive_message, send)
+            return
+        request_id = uuid.uuid4().hex
+        try:
+            answer = await self._serve(scope, headers, key, receive_message)
+            await _send_answer(send, path, answer, request_id)
+        except Refused as refused:
+            await _send_refusal(send, path, refused, request_id)
+
+    async def _serve(self, scope: Scope, headers: dict[str, str], key: str, receive_message: Receive) -> Answer:
+        principal = await self._principal(key)
+        require_rate(principal)
+        query = dict(parse_qsl(scope["query_string"].decode("latin-1"), keep_blank_values=True))
+        is_small = headers.get("content-length", "").isdigit() and int(headers["content-length"]) <= SMALL_BYTES
+        if not is_small:
+            return await self._serve_large(scope["path"], query, headers, principal, receive_message)
+        body = await _body(receive_message)
+        delivery = Incoming(scope["path"], query, headers, body, principal).delivery()
+        if delivery.idempotency_key is not None or delivery.on_conflict != "keep" or "content-encoding" in headers:
+            return await self._in_thread(receive, delivery)
+        return await self._share(principal, delivery)
+
+    async def _principal(self, key: str) -> Principal:
+        known, principal = recent_principal(key)
+        if not known:
+            principal = await self._in_thread(_authenticate, key)
+        if principal is None:
+            raise Refused("invalid_api_key", "This API key is unknown or revoked.", 401)
+        if "ingest" not in principal.scopes:
+            raise Refused("scope_missing", "This API key lacks the scope 'ingest'.", 403)
+        if "sensors.add_reading" not in principal.permissions and not principal.user.is_superuser:
+            raise Refused("permission_denied", "The user of this API key may not send readings.", 403)
+        return principal
+
+    async def _serve_large(
+        self, path: str, query: dict[str, str], headers: dict[str, str], principal: Principal, receive_message: Receive
+    ) -> Answer:
+        try:
+            async with asyncio.timeout(WAIT_SECONDS):
+                await self.large.acquire()
+        except TimeoutError:
+            raise _overloaded() from None
+        try:
+            body = await _body(receive_message)
+            return await self._in_thread(receive, Incoming(path, query, headers, body, principal).delivery())
+        finally:
+            self.large.release()
+
+    async def _share(self, principal: Principal, delivery: Delivery) -> Answer:
+        columns = _safely(delivery.parse)
+        sharing = self.sharing.get(principal.key_id)
+        if sharing is None:
+            sharing = self.sharing[principal.key_id] = _Sharing()
+            sharing.task = asyncio.create_task(self._drain(principal.key_id, sharing))
+        if len(sharing.waiting) >= MAX_WAITING:
+            raise _overloaded()
+        request = _Waiting(principal, delivery.source, columns, asyncio.get_running_loop().create_future())
+        sharing.waiting.append(request)
+        return await request.answer
+
+    async def _drain(self, key_id: int | None, sharing: "_Sharing") -> None:
+        """Store what waits under a key, all that has gathered at a time, until nothing does."""
+        while sharing.waiting:
+            together, rows = [], 0
+            source = sharing.waiting[0].source
+            while sharing.waiting and rows < MAX_SHARED_ROWS and sharing.waiting[0].source == source:
+                request = sharing.waiting.pop(0)
+                together.append(request)
+                rows += len(request.columns) + len(request.columns.rejected)
+            try:
+                answers = await self._in_thread(_store_together, together)
+            except BaseException as error:
+                for request in together:
+                    if not request.answer.done():
+                        request.answer.set_exception(error if isinstance(error, Exception) else _overloaded())
+                if not isinstance(error, Exception):
+                    raise
+            else:
+                for request, answer in zip(together, answers, strict=True):
+                    if not request.answer.done():
+                        request.answer.set_result(answer)
+        del self.sharing[key_id]
+
+    async def _in_thread(self, work: Callable[..., Result], *arguments: Any) -> Result:
+        return await asyncio.get_running_loop().run_in_executor(self.threads, _safely, work, *arguments)
+
+
+@dataclass
+class _Waiting:
+    """A small request that waits for its turn."""
+
+    principal: Principal
+    source: str
+    columns: Columns
+    answer: "asyncio.Future[Answer]"
+
+
+@dataclass
+class _Sharing:
+    """The requests of one key that wait, and the task that stores them."""
+
+    waiting: list[_Waiting] = field(default_factory=list)
+    task: "asyncio.Task[None] | None" = None
+
+
+def _safely(work: Callable[..., Result], *arguments: Any) -> Result:
+    """What nobody expected becomes an error like the others; its cause is for the log."""
+    try:
+        return work(*arguments)
+    except Refused:
+        raise
+    except Exception as error:
+        logger.exception("unexpected failure of a door")
+        detail = "The server failed; its log has more under the time of this request."
+        raise Refused("server_error", detail, 500) from error
+
+
+def _authenticate(key: str) -> Principal | None:
+    with database_in_reach():
+        return authenticate_key(key)
+
+
+def _store_together(requests: list[_Waiting]) -> list[Answer]:
+    first = requests[0]
+    with database_in_reach():
+        stored = store_together([r.columns for r in requests], source=first.source, sender=first.principal)
+    return [answer_to(one) for one in stored]
+
+
+def _overloaded() -> Refused:
+    return Refused("server_busy", "Too many requests wait already; send this one again.", 503, retry_after_seconds=2)
+
+
+async def _body(receive_message: Receive) -> bytes:
+    message = await receive_message()
+    if not message.get("more_body"):
+        return _chunk(message)
+    chunks = [_chunk(message)]
+    while message.get("more_body"):
+        message = await receive_message()
+        chunks.append(_chunk(message))
+    return b"".join(chunks)
+
+
+def _chunk(message: Any) -> bytes:
+    if message["type"] == "http.disconnect":
+        raise Refused("disconnected", "The connection ended before the request did.", 400)
+    chunk: bytes = message.get("body", b"")
+    return chunk
+
+
+async def _send_answer(send: Send, path: str, answer: Answer, request_id: str) -> None:
+    require_good(answer)
+    if path == LINE_PROTOCOL_PATH:
+        headers = answer.headers | {"X-Readings-Rejected": str(len(answer.stored["rejected"]))}
+        await _respond(send, 204, b"", headers, request_id)
+    else:
+        await _respond(send, answer.status, msgspec.json.encode(answer.stored), answer.headers, request_id)
+
+
+async def _send_refusal(send: Send, path: str, refused: Refused, request_id: str) -> None:
+    headers = refused.headers | ({"WWW-Authenticate": "X-API-Key"} if refused.status == 401 else {})
+    await _respond(send, refused.status, msgspec.json.encode(error_of(path, refused, request_id)), headers, request_id)
+
+
+async def _respond(send: Send, status: int, body: bytes, headers: dict[str, str], request_id: str) -> None:
+    lines = [
+        (b"content-type", b"application/json"),
+        (b"x-request-id", request_id.encode()),
+        *((name.lower().encode(), value.encode()) for name, value in headers.items()),
+    ]
+    if status != 204:
+        lines.append((b"content-length", str(len(body)).encode()))
+    await send({"type": "http.response.start", "status": status, "headers": lines})
+    await send({"type": "http.response.body", "body": body})
