@@ -3,6 +3,7 @@
 
 import multiprocessing
 import os
+import sys
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
 # A person or program waits for the web process's queries; a few endless ones would use up its connections.
@@ -18,17 +19,26 @@ from channels.security.websocket import AllowedHostsOriginValidator
 from django.conf import settings
 from django.urls import path
 
+from config.address_limit import AddressLimit
 from config.body_limit import BodyLimit
 from config.orphans import exit_when_orphaned
 from sensors.consumers import LiveConsumer
 from sensors.doors.asgi import FastDoor
+
+# A thread that comes back from the database waits so long at most for the one that has the interpreter; the default of
+# 5 ms, several times in each request, is most of the time a small request takes.
+sys.setswitchinterval(0.0005)
 
 if multiprocessing.parent_process():
     exit_when_orphaned()
 
 application = ProtocolTypeRouter(
     {
-        "http": BodyLimit(FastDoor(django_application), settings.MAX_BODY_BYTES),
+        "http": AddressLimit(
+            BodyLimit(FastDoor(django_application), settings.MAX_BODY_BYTES),
+            settings.ADDRESS_REQUESTS_PER_SECOND,
+            settings.TRUSTED_PROXIES,
+        ),
         "websocket": AllowedHostsOriginValidator(
             AuthMiddlewareStack(URLRouter([path("ws/live/", LiveConsumer.as_asgi())]))
         ),

@@ -26,6 +26,7 @@ RECEIVE_SECONDS = 60
 # Readings come in bulk; forms and everything else are small.
 BULK_PATHS = doors.PATHS
 MAX_OTHER_BYTES = 1024 * 1024
+SMALL_BYTES = 4096
 
 
 class _TooLargeError(Exception):
@@ -49,7 +50,11 @@ class BodyLimit:
         announced = headers.get(b"content-length", b"0")
         if announced.isdigit() and int(announced) > max_bytes:
             # Who asks "may I?" first sends nothing after a no.
-            await _refuse(send, None if b"expect" in headers else receive, _too_large(max_bytes))
+            await refuse(send, None if b"expect" in headers else receive, _too_large(max_bytes))
+            return
+        if announced.isdigit() and 0 < int(announced) <= SMALL_BYTES and scope["path"] in BULK_PATHS:
+            # The server takes no more than was announced, and so little may wait: watching it would cost more.
+            await self.application(scope, receive, send)
             return
         received = 0
         complete = False
@@ -77,9 +82,9 @@ class BodyLimit:
             if answered or complete:
                 raise
             if isinstance(error, TimeoutError):
-                await _refuse(send, None, TOO_SLOW)
+                await refuse(send, None, TOO_SLOW)
             else:
-                await _refuse(send, receive, _too_large(max_bytes))
+                await refuse(send, receive, _too_large(max_bytes))
 
 
 @dataclass(frozen=True)
@@ -87,6 +92,7 @@ class Refusal:
     status: int
     code: str
     detail: str
+    retry_after_seconds: int | None = None
 
 
 TOO_SLOW = Refusal(408, "body_too_slow", f"The request body did not arrive within {RECEIVE_SECONDS} seconds.")
@@ -97,7 +103,7 @@ def _too_large(max_bytes: int) -> Refusal:
     return Refusal(413, "body_too_large", detail)
 
 
-async def _refuse(send: Send, receive: Receive | None, refusal: Refusal) -> None:
+async def refuse(send: Send, receive: Receive | None, refusal: Refusal) -> None:
     request_id = uuid.uuid4().hex
     logger.warning("request refused: %s", refusal.code, extra={"request_id": request_id})
     body = json.dumps(
@@ -114,6 +120,8 @@ async def _refuse(send: Send, receive: Receive | None, refusal: Refusal) -> None
         (b"connection", b"close"),
         (b"x-request-id", request_id.encode()),
     ]
+    if refusal.retry_after_seconds is not None:
+        headers.append((b"retry-after", str(refusal.retry_after_seconds).encode()))
     await send({"type": "http.response.start", "status": refusal.status, "headers": headers})
     await send({"type": "http.response.body", "body": body, "more_body": receive is not None})
     if receive is not None:

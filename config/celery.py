@@ -18,6 +18,11 @@ app.config_from_object("django.conf:settings", namespace="CELERY")
 app.autodiscover_tasks()
 
 
+# Senders and people wait for the web process and the database; scoring may be a moment later when all are busy.
+NICENESS = 5
+
+
 @worker_process_init.connect
-def _watch_parent(**_: Any) -> None:
+def _begin(**_: Any) -> None:
+    os.nice(NICENESS)
     exit_when_orphaned()

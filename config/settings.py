@@ -41,6 +41,8 @@ TRUSTED_PROXIES = env.int("TRUSTED_PROXIES", 0, validate=validate.Range(min=0, m
 # A query that runs longer is given up; 0 lets it run. The web process sets 10 for itself (config.asgi).
 STATEMENT_TIMEOUT_SECONDS = env.int("STATEMENT_TIMEOUT_SECONDS", 0, validate=validate.Range(min=0))
 MAX_BODY_BYTES = env.int("MAX_BODY_BYTES", 16 * 1024 * 1024, validate=validate.Range(min=1024))
+# Requests a second to the API from one address; several gateways may share one. 0: no limit. Keys have their own.
+ADDRESS_REQUESTS_PER_SECOND = env.int("ADDRESS_REQUESTS_PER_SECOND", 1000, validate=validate.Range(min=0))
 WORKER_CONCURRENCY = env.int("WORKER_CONCURRENCY", 2, validate=validate.Range(min=1))
 # Readings of a lower quality are stored and shown, but neither scored nor learned from.
 QUALITY_THRESHOLD = env.float("QUALITY_THRESHOLD", 0.8, validate=validate.Range(min=0, max=1))

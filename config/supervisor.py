@@ -55,7 +55,7 @@ def embedded_servers(*, database: bool, broker: bool) -> list[Program]:
 def app_programs() -> list[Program]:
     """Everything that runs our own code."""
     python, celery = sys.executable, [str(BIN / "celery"), "--app", "config", "--quiet"]
-    web = [str(BIN / "granian"), "--interface", "asginl", "--loop", "asyncio", "--log-level", "warning"]
+    web = [str(BIN / "granian"), "--interface", "asginl", "--loop", "uvloop", "--log-level", "warning"]
     programs = [
         Program("web", [*web, "--host", settings.HOST, "--port", str(settings.PORT), "config.asgi:application"]),
         Program("worker", [*celery, "worker", "--without-gossip", "--without-mingle"]),

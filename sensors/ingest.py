@@ -16,7 +16,7 @@ from django.db import transaction
 from django.utils import timezone
 from numpy.typing import NDArray
 
-from sensors import discovery, live, lookup, outbox, refusals
+from sensors import discovery, lookup, news, refusals
 from sensors.access import Sender
 from sensors.arrays import Bigints, Doubles, Smallints, Timestamps, numpy_cursor
 from sensors.checks import Batch
@@ -164,7 +164,7 @@ def _store(
             refusals.keep(rejected, sites=_sites(batch, rejected), source=source, sender=sender, now=now)
         if batch_ids:
             sites = batch.site_ids()
-            transaction.on_commit(lambda: _tell(sites), robust=True)
+            transaction.on_commit(lambda: news.tell(sites), robust=True)
     duplicates = len(batch.repeated) + len(batch.columns) - accepted - corrected
     return Stored(batch_ids[0] if batch_ids else None, accepted, duplicates, rejected, corrected)
 
@@ -269,8 +269,3 @@ def _sites(batch: Batch, rejected: list[Rejection]) -> list[int | None]:
     }
     otherwise = discovery.place_of(batch.sender)
     return [of_sensor.get(row.payload.get("sensor_id", ""), otherwise) for row in rejected]
-
-
-def _tell(site_ids: set[int]) -> None:
-    outbox.nudge()
-    live.publish_readings(site_ids)

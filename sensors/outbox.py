@@ -12,6 +12,7 @@ from collections.abc import Callable
 from celery import current_app
 from django.conf import settings
 from django.db import transaction
+from django.db.models import Max
 from django.utils import timezone
 from django.utils.module_loading import import_string
 
@@ -50,9 +51,10 @@ def _nudge(consumer: str) -> None:
 
 
 def drain(consumer: str) -> int:
-    """Do the due work of a consumer, for a turn at most; returns the number of batches seen to.
+    """Do the work of a consumer that is due now, for a turn at most; returns the number of batches seen to.
 
-    May run in any number of processes at once: each claims its own rows. What a turn leaves is announced again.
+    May run in any number of processes at once: each claims its own rows. What a turn leaves is announced again. What
+    comes in meanwhile has its own nudge: seen to at once it would be many small pieces of work, not a few large ones.
     """
     try:
         # Before the first look, so that whatever is committed after it is announced again.
@@ -62,7 +64,8 @@ def drain(consumer: str) -> int:
     work: Consumer = import_string(settings.OUTBOX_CONSUMERS[consumer])
     deadline = time.monotonic() + TURN_SECONDS
     done = 0
-    while claimed := _drain_once(consumer, work):
+    newest = Pending.objects.filter(consumer=consumer).aggregate(newest=Max("pk"))["newest"]
+    while newest and (claimed := _drain_once(consumer, work, newest)):
         done += claimed
         if time.monotonic() > deadline:
             _nudge(consumer)
@@ -74,9 +77,9 @@ def _nudge_mark(consumer: str) -> str:
     return f"nudge:{consumer}"
 
 
-def _drain_once(consumer: str, work: Consumer) -> int:
+def _drain_once(consumer: str, work: Consumer, newest: int) -> int:
     with transaction.atomic():
-        rows = _claim(consumer)
+        rows = _claim(consumer, newest)
         if not rows or _attempt(work, rows) is None:
             return len(rows)
     # One of them is bad. Each alone, in a transaction of its own, shows which, and the others pass it.
@@ -93,10 +96,10 @@ def _due(consumer: str) -> PendingQuerySet:
     return due.select_for_update(skip_locked=True, of=("self",)).select_related("batch").order_by("pk")
 
 
-def _claim(consumer: str) -> list[Pending]:
+def _claim(consumer: str, newest: int) -> list[Pending]:
     """Lock the oldest due rows: live ones, or history where no live ones wait; the two are never mixed."""
-    rows = list(_due(consumer).filter(live=True)[:MAX_LIVE_BATCHES])
-    rows = rows or list(_due(consumer).filter(live=False)[:MAX_HISTORY_BATCHES])
+    due = _due(consumer).filter(pk__lte=newest)
+    rows = list(due.filter(live=True)[:MAX_LIVE_BATCHES]) or list(due.filter(live=False)[:MAX_HISTORY_BATCHES])
     claimed: list[Pending] = []
     readings = 0
     for row in rows:

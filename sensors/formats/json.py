@@ -12,6 +12,7 @@ from typing import Annotated, Any
 
 import msgspec
 import numpy as np
+from numpy.typing import NDArray
 
 from sensors.columns import Columns, Rejection, encode
 from sensors.errors import Refused
@@ -73,8 +74,7 @@ def parse(body: bytes) -> Columns:
     except RecursionError as error:
         raise Refused("malformed_json", "The body is nested too deeply for readings.", 400) from error
     sensor_ids, codes = encode([row.sensor_id for row in rows])
-    unit_names, units = encode([row.unit or "" for row in rows])
-    blank = np.array([not name for name in unit_names], bool)
+    unit_names, units = _units([row.unit for row in rows])
     return Columns(
         sensor_ids=sensor_ids,
         codes=codes,
@@ -83,10 +83,18 @@ def parse(body: bytes) -> Columns:
         values=np.array([row.value for row in rows], np.float64),
         qualities=np.array([row.quality for row in rows], np.float64),
         unit_names=unit_names,
-        units=np.where(blank[units], -1, units),
+        units=units,
         indexes=np.arange(len(rows)) if indexes is None else np.array(indexes, np.int64),
         rejected=rejected,
     )
+
+
+def _units(names: list[str | None]) -> tuple[list[str], NDArray[np.int64]]:
+    if not any(names):  # As most senders do.
+        return [], np.full(len(names), -1)
+    unit_names, units = encode([name or "" for name in names])
+    blank = np.array([not name for name in unit_names], bool)
+    return unit_names, np.where(blank[units], -1, units)
 
 
 def _decode(body: bytes) -> tuple[list[Row], list[int] | None, list[Rejection]]:
