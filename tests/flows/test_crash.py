@@ -1,4 +1,4 @@
-"""The worker, the web process and Valkey are killed in the middle of a steady stream of readings."""
+"""The worker, the web process, Valkey and PostgreSQL are killed in the middle of a steady stream of readings."""
 
 import asyncio
 import os
@@ -17,10 +17,10 @@ from tests.platform import Platform, running
 
 SENSORS = 50
 RATE = 1000
-SECONDS = 24
+SECONDS = 28
 ANOMALY_AT = 14
 # What is killed, and when.
-KILLS = [(3.0, "celery", "worker"), (7.0, "granian", ""), (11.0, "valkey", ""), (17.0, "celery", "worker")]
+KILLS = [(3.0, "celery", "worker"), (7.0, "granian", ""), (11.0, "valkey", ""), (17.0, "celery", "worker"), (21.0, "postgres", "-D")]
 
 
 @pytest.fixture
