@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import Any
 
+import hypothesis
 import pytest
 from django.conf import LazySettings
 from django.contrib.auth.models import Group, User
@@ -11,6 +12,10 @@ from django.core.cache import cache
 from config.roles import ROLES
 from sensors import lookup
 from sensors.models import Asset, Sensor, Site
+
+# How long an example takes says more about the machine than about the code.
+hypothesis.settings.register_profile("ours", deadline=None)
+hypothesis.settings.load_profile("ours")
 
 
 @dataclass

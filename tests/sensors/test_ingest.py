@@ -4,6 +4,7 @@ from typing import Any
 import msgspec
 import numpy as np
 import pytest
+from django.conf import LazySettings
 from django.utils import timezone
 from hypothesis import given
 from hypothesis import strategies as st
@@ -11,8 +12,8 @@ from hypothesis.extra.django import TestCase
 
 from sensors.access import Sender
 from sensors.formats import json
-from sensors.ingest import Stored, store_batch
-from sensors.models import Pending, Reading, ReadingBatch, Sensor
+from sensors.ingest import Stored, store_attended, store_batch, store_together
+from sensors.models import Correction, Pending, Quarantined, Reading, ReadingBatch, Sensor
 from tests.conftest import Plant, make_plant, make_user
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
@@ -163,3 +164,137 @@ def test_columns_of_any_length_survive_the_way_through_the_database(north: Plant
     store(*[row(north.temperature, float(v), NOON + timedelta(milliseconds=i)) for i, v in enumerate(values)])
     found = np.array(Reading.objects.order_by("timestamp").values_list("value", flat=True))
     assert np.array_equal(found, values)
+
+
+def test_refused_rows_wait_in_quarantine_as_they_were_sent(north: Plant) -> None:
+    engineer = make_user("engineer", north.site)
+    store(
+        row(north.temperature, 20, unit="mm/s", quality=0.5),
+        row("nobody"),
+        row(north.temperature, "warm"),
+        row(north.temperature, 1),
+        sender=Sender(user=engineer),
+    )
+    at = "2026-03-01T12:00:00Z"
+    kept = {row.code: (row.site, row.payload) for row in Quarantined.objects.all()}
+    assert kept == {
+        "unit_mismatch": (
+            north.site,
+            {
+                "sensor_id": north.temperature.sensor_id,
+                "timestamp": at,
+                "value": 20.0,
+                "unit": "mm/s",
+                "quality": 0.5,
+            },
+        ),
+        "unknown_sensor": (north.site, {"sensor_id": "nobody", "timestamp": at, "value": 20.0}),
+        "invalid_value": (
+            north.site,
+            {"sensor_id": north.temperature.sensor_id, "timestamp": at, "value": "warm"},
+        ),
+    }
+
+
+def test_the_same_refused_row_counts_up_and_does_not_pile_up(north: Plant) -> None:
+    for _ in range(3):
+        store(row("nobody"), row("nobody"))
+    assert Quarantined.objects.get().times == 6
+
+
+def test_whoever_is_there_to_see_a_refusal_leaves_nothing_in_quarantine(north: Plant) -> None:
+    sender = Sender(user=make_user("operator", north.site))
+    columns = json.parse(msgspec.json.encode([row("nobody"), row(north.temperature)]))
+    stored = store_attended(columns, source="manual", sender=sender)
+    assert (stored.accepted, codes(stored)) == (1, [(0, "unknown_sensor")])
+    assert not Quarantined.objects.exists()
+
+
+def test_the_quarantine_of_a_site_is_bounded(north: Plant, settings: LazySettings) -> None:
+    settings.QUARANTINE_LIMIT = 2
+    for number in range(4):
+        assert codes(store(row(f"nobody{number}"))) == [(0, "unknown_sensor")]
+    assert Quarantined.objects.count() == 2
+
+
+def test_texts_that_postgresql_cannot_hold_are_kept_without_the_offending_sign(north: Plant) -> None:
+    store(row("no\0body", "wa\0rm"), row("\\u0000"))
+    kept = " ".join(str(row.payload) for row in Quarantined.objects.all())
+    assert "\0" not in kept
+    assert "\\\\u0000" in kept, "An innocent backslash stays."
+
+
+def test_a_value_can_be_replaced_and_the_old_one_is_kept(north: Plant) -> None:
+    engineer = make_user("engineer", north.site)
+    later = NOON + timedelta(seconds=1)
+    store(row(north.temperature, 1.0), row(north.temperature, 2.0, later))
+    Pending.objects.all().delete()
+    replaced = store(
+        row(north.temperature, 10.0),
+        row(north.temperature, 2.0, later),
+        row(north.vibration, 5.0),
+        sender=Sender(user=engineer),
+        on_conflict="replace",
+    )
+    assert (replaced.accepted, replaced.corrected, replaced.duplicates) == (1, 1, 1)
+    assert list(Reading.objects.filter(sensor=north.temperature).order_by("timestamp").values_list("value")) == [
+        (10.0,),
+        (2.0,),
+    ]
+    correction = Correction.objects.get()
+    assert (correction.old_value, correction.new_value, correction.by) == (1.0, 10.0, engineer)
+    batch = ReadingBatch.objects.get(pk=replaced.batch_id)
+    assert (batch.accepted, batch.corrected) == (1, 1)
+    assert Pending.objects.filter(batch=batch).exists(), "What was corrected is scored again."
+
+
+def test_requests_that_share_a_transaction_each_get_their_own_answer(north: Plant) -> None:
+    sender = Sender(user=make_user("integration", north.site))
+    later = NOON + timedelta(seconds=1)
+    store(row(north.vibration))
+    requests = [
+        json.parse(msgspec.json.encode(rows))
+        for rows in (
+            [row(north.temperature)],
+            [row("nobody"), row(north.temperature, at=later)],
+            [row(north.temperature), row(north.vibration)],
+            [row(north.temperature, "warm")],
+            [],
+        )
+    ]
+    first, second, third, fourth, fifth = store_together(requests, source="api", sender=sender)
+    assert (first.accepted, first.duplicates, first.rejected) == (1, 0, [])
+    assert (second.accepted, second.duplicates, codes(second)) == (1, 0, [(0, "unknown_sensor")])
+    assert (third.batch_id, third.accepted, third.duplicates) == (None, 0, 2)
+    assert (fourth.accepted, codes(fourth)) == (0, [(0, "invalid_value")])
+    assert (fifth.accepted, fifth.duplicates, fifth.rejected) == (0, 0, [])
+    assert first.batch_id == second.batch_id == ReadingBatch.objects.latest("pk").pk
+
+
+class Shared(TestCase):
+    """However readings are spread over requests that share a transaction, each row has one fate."""
+
+    @classmethod
+    def setUpTestData(cls) -> None:
+        cls.plant = make_plant("Shared")
+        cls.sender = Sender(user=make_user("integration", cls.plant.site))
+
+    rows = st.tuples(st.integers(0, 2), st.integers(0, 4), st.floats(-1e6, 1e6))
+
+    @given(st.lists(st.lists(rows, max_size=5), min_size=1, max_size=6), st.lists(rows, max_size=3))
+    def test_accepted_and_duplicates_and_rejected_make_up_what_was_sent(
+        self, requests: list[list[Any]], before: list[Any]
+    ) -> None:
+        sensors = [self.plant.temperature.sensor_id, self.plant.vibration.sensor_id, "nobody"]
+
+        def parsed(rows: list[Any]) -> Any:
+            sent = [row(sensors[s], value, NOON + timedelta(seconds=second)) for s, second, value in rows]
+            return json.parse(msgspec.json.encode(sent))
+
+        store_batch(parsed(before), source="test", sender=self.sender)
+        stored_before = Reading.objects.count()
+        answers = store_together([parsed(rows) for rows in requests], source="test", sender=self.sender)
+        for rows, answer in zip(requests, answers, strict=True):
+            assert answer.accepted + answer.duplicates + len(answer.rejected) == len(rows)
+            assert [bad.index for bad in answer.rejected] == [i for i, (s, *_) in enumerate(rows) if s == 2]
+        assert sum(answer.accepted for answer in answers) == Reading.objects.count() - stored_before
