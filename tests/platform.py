@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import httpx
+import psutil
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 
@@ -41,6 +42,17 @@ class Platform:
                 break
             time.sleep(0.2)
         raise TimeoutError(f"The platform did not become healthy:\n{self.log.read_text()[-4000:]}")
+
+    def kill(self, program: str, argument: str = "") -> int:
+        """`kill -9` the main process of a program; its children have to find out by themselves."""
+        for process in psutil.Process(self.process.pid).children(recursive=True):
+            line = " ".join(process.cmdline())
+            parent = process.parent()
+            is_main = parent is not None and program not in " ".join(parent.cmdline())
+            if program in line and argument in line and is_main and "supervisord" not in line:
+                os.kill(process.pid, signal.SIGKILL)
+                return process.pid
+        raise LookupError(f"No process runs {program} {argument}.")
 
     def manage(self, *arguments: str) -> str:
         command = [sys.executable, str(BASE_DIR / "manage.py"), *arguments]

@@ -1,12 +1,9 @@
 """The worker, the web process, Valkey and PostgreSQL are killed in the middle of a steady stream of readings."""
 
 import asyncio
-import os
-import signal
 import time
 from collections.abc import Iterator
 
-import psutil
 import psycopg
 import pytest
 from psycopg.rows import dict_row
@@ -35,24 +32,12 @@ def platform() -> Iterator[Platform]:
         yield platform
 
 
-def kill(platform: Platform, program: str, argument: str) -> int:
-    """`kill -9` the main process of a program; its children have to find out by themselves."""
-    for process in psutil.Process(platform.process.pid).children(recursive=True):
-        line = " ".join(process.cmdline())
-        parent = process.parent()
-        is_main = parent is not None and program not in " ".join(parent.cmdline())
-        if program in line and argument in line and is_main and "supervisord" not in line:
-            os.kill(process.pid, signal.SIGKILL)
-            return process.pid
-    raise LookupError(f"No process runs {program} {argument}.")
-
-
 async def run_with_kills(platform: Platform, load: Load) -> None:
     async def kill_all() -> None:
         begin = time.monotonic()
         for at, program, argument in KILLS:
             await asyncio.sleep(max(0.0, begin + at - time.monotonic()))
-            kill(platform, program, argument)
+            platform.kill(program, argument)
 
     await asyncio.gather(load.run(), kill_all())
 

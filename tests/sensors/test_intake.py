@@ -134,11 +134,16 @@ def test_a_key_that_sends_too_often_is_told_when_to_come_back(sender: Client, no
 
 def test_a_database_in_trouble_is_left_in_peace_for_a_while(db: None) -> None:
     asked = 0
+
+    def ask() -> None:
+        nonlocal asked
+        with database_in_reach():
+            asked += 1
+            raise OperationalError("gone")
+
     for _ in range(intake.BREAKER_FAILURES + 3):
         with pytest.raises(Refused, match="send the request again") as refused:
-            with database_in_reach():
-                asked += 1
-                raise OperationalError("gone")
+            ask()
         assert (refused.value.status, refused.value.code) == (503, "database_busy")
         assert refused.value.headers == {"Retry-After": str(intake.BREAKER_SECONDS)}
     assert asked == intake.BREAKER_FAILURES
