@@ -79,7 +79,7 @@ STALE = """
     CROSS JOIN unnest(%(sensors)s) AS sensor_id
     CROSS JOIN LATERAL generate_series(
         greatest(date_trunc('hour', oldest.received_at - make_interval(secs => %(late)s), 'UTC'), %(first)s),
-        %(last)s, interval '1 hour'
+        least(%(last)s, now() + interval '1 day'), interval '1 hour'
     ) AS bucket
     UNION
     SELECT span.sensor_id, bucket
