@@ -8,7 +8,7 @@ from django.conf import settings
 from django.db import connection
 from django.db.models import QuerySet
 
-from sensors.models import IdempotentRequest, Quarantined, ReadingBatch, Sensor
+from sensors.models import IdempotentRequest, Quarantined, ReadingBatch
 from sensors.timescale import chunks
 from sensors.timescale.rebuild import KEPT_SINCE
 
@@ -18,8 +18,6 @@ ROWS_AT_ONCE = 20_000
 TURN_SECONDS = 20.0
 IDEMPOTENT_HOURS = 24
 QUARANTINE_DAYS = 30
-# Both Python and PostgreSQL can count so many days back.
-MOST_DAYS = 100_000
 
 EXPIRED_SENSORS = f"""
     SELECT sensor.id, sensor.kept_since
@@ -36,12 +34,6 @@ REMOVE_OLDEST = """
         %(before)s
     )
 """
-
-
-def kept_since(sensor: Sensor, now: datetime) -> datetime | None:
-    """Older readings of the sensor are gone or about to go; None when they are kept for ever."""
-    days = settings.RETENTION_DAYS if sensor.retention_days is None else sensor.retention_days
-    return now - timedelta(days=min(days, MOST_DAYS)) if days else None
 
 
 def remove_old_rows(now: datetime) -> None:

@@ -9,11 +9,10 @@ from typing import Any, Literal
 
 import numpy as np
 from django.db.models import Max, Min
-from django.utils import timezone
 from django.utils.dateparse import parse_datetime
 from numpy.typing import NDArray
 
-from sensors import retention, summary
+from sensors import summary
 from sensors.arrays import numpy_cursor
 from sensors.errors import Refused
 from sensors.models import HourlySummary, Reading, Sensor
@@ -111,15 +110,15 @@ def read(
     """
     hours = summary.hours([sensor.pk], start, end + timedelta(microseconds=1))
     expected = int(hours.count.sum())
-    many = expected > RAW_READINGS and end - start > SHORT_WINDOW
-    kept_since = retention.kept_since(sensor, timezone.now())
-    if resolution == "auto" and (many or (kept_since and start < kept_since)):
+    if resolution == "auto" and expected > RAW_READINGS and end - start > SHORT_WINDOW:
         return _from_hours(sensor, start, end, hours, points)
     if expected > MOST_RAW_READINGS:
-        raise Refused(
-            "window_too_long", f"The window holds {expected:,} readings; choose a shorter one or `auto`.", 422
-        )
-    return _from_readings(sensor, start, end, points)
+        raise Refused("window_too_long", f"The window holds {expected:,} readings; choose a shorter one.", 422)
+    times, values = _readings(sensor, start, end)
+    if resolution == "auto" and len(hours.bucket) and (not len(times) or hours.bucket[0] + HOUR_US <= times[0]):
+        # Retention has removed readings whose summaries are still there.
+        return _from_hours(sensor, start, end, hours, points)
+    return _from_readings(sensor, start, end, times, values, points)
 
 
 def hourly(sensor: Sensor, start: datetime, end: datetime) -> Hours:
@@ -129,7 +128,7 @@ def hourly(sensor: Sensor, start: datetime, end: datetime) -> Hours:
     return summary.hours([sensor.pk], start, end + timedelta(microseconds=1))
 
 
-def _from_readings(sensor: Sensor, start: datetime, end: datetime, points: int) -> Series:
+def _readings(sensor: Sensor, start: datetime, end: datetime) -> tuple[Column, Column]:
     with numpy_cursor() as cursor:
         cursor.execute(
             """SELECT array_agg("timestamp"), array_agg(value) FROM (
@@ -139,9 +138,12 @@ def _from_readings(sensor: Sensor, start: datetime, end: datetime, points: int) 
             [sensor.pk, start, end],
         )
         row = cursor.fetchone()
-    if row is None or row[0] is None:
-        return Series(sensor, start, end, np.empty(0, np.int64), np.empty(0), None)
-    times, values = row
+    return (np.empty(0, np.int64), np.empty(0)) if row is None or row[0] is None else row
+
+
+def _from_readings(
+    sensor: Sensor, start: datetime, end: datetime, times: Column, values: Column, points: int
+) -> Series:
     if len(times) <= points:
         return Series(sensor, start, end, times, values, None)
     width = max(-(-_us(end - start) // _buckets(points)), 1)
@@ -152,8 +154,6 @@ def _from_readings(sensor: Sensor, start: datetime, end: datetime, points: int) 
 
 def _from_hours(sensor: Sensor, start: datetime, end: datetime, hours: Hours, points: int) -> Series:
     width = max(-(-_us(end - start) // (_buckets(points) * HOUR_US)), 1) * HOUR_US
-    if not len(hours.bucket):
-        return Series(sensor, start, end, hours.bucket, hours.avg, None, hourly=True)
     begins = _begins(hours.bucket // width)
     low, high = _places_of_lowest(hours.min, begins), _places_of_lowest(-hours.max, begins)
     # Where one hour has both, the rise or fall of that hour says which came first.

@@ -2,7 +2,6 @@ from datetime import UTC, datetime, timedelta
 
 import numpy as np
 import pytest
-from django.conf import LazySettings
 from django.utils import timezone
 
 from sensors import outbox, series, summary
@@ -75,9 +74,8 @@ def test_what_came_in_a_moment_ago_is_there(few_raw: None) -> None:
     assert series.read(sensor, DAY, DAY + 10 * HOUR).values.max() == 50.0
 
 
-def test_the_past_whose_readings_are_gone_is_shown_by_the_hour(settings: LazySettings) -> None:
-    settings.RETENTION_DAYS = 30
-    sensor = make_sensor()
+def test_the_past_whose_readings_are_gone_is_shown_by_the_hour() -> None:
+    sensor = make_sensor(retention_days=30)
     now = timezone.now()
     store(sensor, now - timedelta(days=40), [7.0] * 180)
     store(sensor, now - timedelta(hours=2), [1.0] * 60)

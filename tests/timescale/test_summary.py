@@ -196,7 +196,7 @@ def test_the_audit_finds_what_changed_without_a_mark_and_has_it_computed() -> No
 
 def test_the_audit_also_finds_hours_that_are_missing(settings: LazySettings) -> None:
     settings.RETENTION_DAYS = 1
-    sensor = make_sensor()
+    sensor = make_sensor(retention_days=None)
     now = timezone.now()
     record(sensor, now - timedelta(hours=20), [1.0] * 1200)
     with connection.cursor() as cursor:
