@@ -11,7 +11,7 @@ from itertools import chain
 from typing import Any, Literal
 
 from asgiref.sync import sync_to_async
-from django.db import close_old_connections
+from django.db import connection
 from django.http import StreamingHttpResponse
 
 from sensors.errors import Refused
@@ -60,8 +60,9 @@ async def _stream(pieces: Iterator[bytes]) -> AsyncIterator[bytes]:
 
 def _next(pieces: Iterator[bytes]) -> bytes | None:
     piece = next(pieces, None)
-    # The next one may be asked for in an hour.
-    close_old_connections()
+    # The next one may be asked for in an hour; meanwhile the pool has the connection back.
+    if not connection.in_atomic_block:
+        connection.close()
     return piece
 
 
