@@ -110,7 +110,8 @@ def read(
     """
     hours = summary.hours([sensor.pk], start, end + timedelta(microseconds=1))
     expected = int(hours.count.sum())
-    if resolution == "auto" and expected > RAW_READINGS and end - start > SHORT_WINDOW:
+    many = expected > RAW_READINGS and end - start > SHORT_WINDOW
+    if resolution == "auto" and (many or expected > MOST_RAW_READINGS):
         return _from_hours(sensor, start, end, hours, points)
     if expected > MOST_RAW_READINGS:
         raise Refused("window_too_long", f"The window holds {expected:,} readings; choose a shorter one.", 422)
