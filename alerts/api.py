@@ -10,7 +10,8 @@ from rest_framework.response import Response
 
 from alerts import lifecycle
 from alerts.models import Alert, Transition
-from sensors.scoped import IdFilter, KnownRequest, PeriodFilterSet, SiteScopedViewSet
+from sensors.exportable import ExportableViewSet
+from sensors.scoped import IdFilter, KnownRequest, PeriodFilterSet
 
 
 class TransitionSerializer(serializers.ModelSerializer[Transition]):
@@ -63,7 +64,7 @@ class AlertFilter(PeriodFilterSet):
         fields = ["site", "asset", "sensor", "kind", "severity", "state", "historical"]
 
 
-class AlertViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, SiteScopedViewSet):
+class AlertViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, ExportableViewSet):
     """Alerts, and what people do with them."""
 
     queryset = Alert.objects.all()
@@ -72,10 +73,10 @@ class AlertViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, SiteScopedV
 
     def get_queryset(self) -> QuerySet[Alert]:
         alerts = super().get_queryset()
-        return alerts if self.action == "list" else alerts.prefetch_related("transitions__by")
+        return alerts if self.action in self.lists else alerts.prefetch_related("transitions__by")
 
     def get_serializer_class(self) -> type[AlertSerializer]:
-        return AlertSerializer if self.action == "list" else AlertDetailSerializer
+        return AlertSerializer if self.action in self.lists else AlertDetailSerializer
 
     @extend_schema(request=ReasonSerializer, responses=AlertDetailSerializer)
     @action(detail=True, methods=["post"], required_permissions=("alerts.acknowledge_alert",))

@@ -8,6 +8,7 @@ from maintenance.api import AlertWorkOrder, VerdictViewSet, WorkOrderViewSet
 from mlops.api import AnomalyViewSet
 from sensors.api import AssetViewSet, BatchViewSet, SensorReadings, SensorViewSet, SiteViewSet
 from sensors.doors.views import ReadingsDoor
+from sensors.series_api import SensorExport, SensorSeries
 
 app_name = "api"
 
@@ -24,6 +25,8 @@ router.register("verdicts", VerdictViewSet, "verdict")
 urlpatterns = [
     path("readings/", ReadingsDoor.as_view(), name="readings"),
     path("sensors/<int:id>/readings/", SensorReadings.as_view(), name="sensor-readings"),
+    path("sensors/<int:id>/series/", SensorSeries.as_view(), name="sensor-series"),
+    path("sensors/<int:id>/export/", SensorExport.as_view(), name="sensor-series-export"),
     path("alerts/<int:pk>/work-order/", AlertWorkOrder.as_view(), name="alert-work-order"),
     *router.urls,
 ]

@@ -8,6 +8,7 @@ import importlib.util
 from pathlib import Path
 
 import dj_database_url
+from celery.schedules import crontab
 from django_guid.integrations import CeleryIntegration
 from environs import Env, validate
 
@@ -53,6 +54,13 @@ DISCOVERY_LIMIT = env.int("DISCOVERY_LIMIT", 1000, validate=validate.Range(min=0
 QUARANTINE_LIMIT = env.int("QUARANTINE_LIMIT", 100_000, validate=validate.Range(min=0))
 # An event that ended longer ago than this when its readings came in is history: recorded, nobody is told.
 LATE_AFTER_SECONDS = env.int("LATE_AFTER_SECONDS", 3600, validate=validate.Range(min=1))
+# Readings are kept for so many days, unless their sensor says otherwise; 0: for ever. Hourly summaries stay.
+RETENTION_DAYS = env.int("RETENTION_DAYS", 180, validate=validate.Range(min=0, max=36_500))
+# How long the record of a batch is kept once all work on it is done.
+BATCH_RETENTION_DAYS = env.int("BATCH_RETENTION_DAYS", 7, validate=validate.Range(min=1, max=36_500))
+# TimescaleDB only: what one chunk of readings spans, and the age at which it is compressed (0: never).
+CHUNK_DAYS = env.int("CHUNK_DAYS", 1, validate=validate.Range(min=1, max=365))
+COMPRESS_AFTER_DAYS = env.int("COMPRESS_AFTER_DAYS", 7, validate=validate.Range(min=0, max=36_500))
 email = env.dj_email_url("EMAIL_URL", "dummy://")
 DEFAULT_FROM_EMAIL = env.str("DEFAULT_FROM_EMAIL", "Smart Maintenance <noreply@localhost>")
 env.seal()
@@ -162,12 +170,16 @@ CELERY_BEAT_SCHEDULER = "django_celery_beat.schedulers:DatabaseScheduler"
 CELERY_BEAT_MAX_LOOP_INTERVAL = 1
 CELERY_BEAT_SCHEDULE = {
     "sweep the outbox": {"task": "sensors.tasks.sweep", "schedule": 1.0, "options": {"expires": 2}},
+    "compute summaries": {"task": "sensors.tasks.rebuild_summaries", "schedule": 5.0, "options": {"expires": 5}},
+    "audit summaries": {"task": "sensors.tasks.audit_summaries", "schedule": crontab(hour="3", minute="10")},
+    "remove old rows": {"task": "sensors.tasks.remove_old_rows", "schedule": crontab(minute="20")},
+    "forget old baselines": {"task": "mlops.tasks.forget_baselines", "schedule": crontab(hour="3", minute="40")},
     "heartbeat": {"task": "config.tasks.heartbeat", "schedule": 5.0, "options": {"expires": 5}},
 }
 CELERY_TIMEZONE = "UTC"
 
 # Who works on stored batches: name in the outbox -> function that takes a list of batches (sensors.outbox).
-OUTBOX_CONSUMERS = {"score": "mlops.scoring.score_batches"}
+OUTBOX_CONSUMERS = {"summarise": "sensors.summary.summarise", "score": "mlops.scoring.score_batches"}
 
 AUTHENTICATION_BACKENDS = [
     "django.contrib.auth.backends.ModelBackend",

@@ -14,7 +14,8 @@ from rest_framework.views import APIView
 from alerts.models import Alert
 from maintenance import work_orders
 from maintenance.models import MaintenanceLog, Verdict, WorkOrder
-from sensors.scoped import IdFilter, KnownRequest, PeriodFilterSet, SiteScopedViewSet
+from sensors.exportable import ExportableViewSet
+from sensors.scoped import IdFilter, KnownRequest, PeriodFilterSet
 
 # A year; longer is a slip of the finger.
 MAX_DURATION_MINUTES = 525_600
@@ -99,7 +100,7 @@ class VerdictFilter(PeriodFilterSet):
         fields = ["site", "asset", "sensor", "alert", "outcome"]
 
 
-class WorkOrderViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, SiteScopedViewSet):
+class WorkOrderViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, ExportableViewSet):
     """Work orders, and the steps of the work."""
 
     queryset = WorkOrder.objects.select_related("assignee", "created_by")
@@ -108,10 +109,10 @@ class WorkOrderViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, SiteSco
 
     def get_queryset(self) -> QuerySet[WorkOrder]:
         orders = super().get_queryset()
-        return orders if self.action == "list" else orders.prefetch_related("logs__done_by", "verdicts__given_by")
+        return orders if self.action in self.lists else orders.prefetch_related("logs__done_by", "verdicts__given_by")
 
     def get_serializer_class(self) -> type[WorkOrderSerializer]:
-        return WorkOrderSerializer if self.action == "list" else WorkOrderDetailSerializer
+        return WorkOrderSerializer if self.action in self.lists else WorkOrderDetailSerializer
 
     @extend_schema(request=None, responses=WorkOrderDetailSerializer)
     @action(detail=True, methods=["post"], required_permissions=("maintenance.change_workorder",))
@@ -167,7 +168,7 @@ class AlertWorkOrder(APIView):
         return Response(WorkOrderSerializer(work_orders.open_for_alert(alert, request.user)).data)
 
 
-class VerdictViewSet(mixins.ListModelMixin, SiteScopedViewSet):
+class VerdictViewSet(mixins.ListModelMixin, ExportableViewSet):
     """What technicians found behind alerts."""
 
     queryset = Verdict.objects.select_related("given_by")

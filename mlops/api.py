@@ -3,7 +3,8 @@
 from rest_framework import mixins, serializers
 
 from mlops.models import Anomaly
-from sensors.scoped import IdFilter, PeriodFilterSet, SiteScopedViewSet
+from sensors.exportable import ExportableViewSet
+from sensors.scoped import IdFilter, PeriodFilterSet
 
 
 class AnomalySerializer(serializers.ModelSerializer[Anomaly]):
@@ -37,7 +38,7 @@ class AnomalyFilter(PeriodFilterSet):
         fields = ["site", "asset", "sensor", "alert", "historical", "decision"]
 
 
-class AnomalyViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, SiteScopedViewSet):
+class AnomalyViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, ExportableViewSet):
     """Stretches of time in which a sensor left its baseline."""
 
     queryset = Anomaly.objects.all()

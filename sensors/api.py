@@ -16,6 +16,7 @@ from drf_spectacular.utils import (
 from rest_framework import mixins, serializers
 from rest_framework.generics import ListAPIView
 
+from sensors.exportable import ExportableViewSet
 from sensors.models import Asset, Pending, Reading, ReadingBatch, Sensor, Site
 from sensors.scoped import (
     FiniteFloatField,
@@ -124,6 +125,14 @@ class SensorFilter(FilterSet):  # type: ignore[misc]
         fields = ["site", "asset", "sensor_id", "kind", "status"]
 
 
+class BatchFilter(PeriodFilterSet):
+    period_field = "received_at"
+
+    class Meta:
+        model = ReadingBatch
+        fields = ["source", "mode"]
+
+
 class ReadingFilter(PeriodFilterSet):
     period_field = "timestamp"
 
@@ -138,7 +147,7 @@ class EditableViewSet(
     mixins.RetrieveModelMixin,
     mixins.CreateModelMixin,
     mixins.UpdateModelMixin,
-    SiteScopedViewSet,
+    ExportableViewSet,
 ):
     """Rows that are set up by people and never deleted."""
 
@@ -157,11 +166,12 @@ class SensorViewSet(EditableViewSet):
     filterset_class = SensorFilter
 
 
-class BatchViewSet(mixins.RetrieveModelMixin, SiteScopedViewSet):
+class BatchViewSet(mixins.RetrieveModelMixin, ExportableViewSet):
     """What became of a batch of readings."""
 
     queryset = ReadingBatch.objects.prefetch_related("pending")
     serializer_class = BatchSerializer
+    filterset_class = BatchFilter
 
 
 @extend_schema_view(get=extend_schema(parameters=[OpenApiParameter("id", int, OpenApiParameter.PATH)]))

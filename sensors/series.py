@@ -1,19 +1,36 @@
-"""A stretch of one sensor's readings for a chart: never more than MAX_POINTS, and no peak is lost on the way."""
+"""A stretch of one sensor's readings for a chart: never more than MAX_POINTS, and no peak is lost on the way.
+
+The readings themselves are looked at up to RAW_READINGS of them; beyond that their hourly summary is.
+"""
 
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, Literal
 
-from django.db import connection
+import numpy as np
 from django.db.models import Max, Min
 from django.utils.dateparse import parse_datetime
+from numpy.typing import NDArray
 
-from sensors.models import Reading, Sensor
+from sensors import summary
+from sensors.arrays import numpy_cursor
+from sensors.errors import Refused
+from sensors.models import HourlySummary, Reading, Sensor
+from sensors.summary import Hours
+from sensors.timescale.rebuild import HOUR_US
 from sensors.wording import for_machines
 
+Resolution = Literal["auto", "raw"]
+
 MAX_POINTS = 1000
-# Two points (lowest, highest) a bucket; two buckets less, as they are aligned to the clock and to whole microseconds.
-BUCKETS = MAX_POINTS // 2 - 2
+MIN_POINTS = 10
+# So many are read and reduced within a tenth of a second (benchmarks/storage.py); 30 days of one every 10 s are fewer.
+RAW_READINGS = 300_000
+# A few hours make no curve: shorter windows show the readings however many they are.
+SHORT_WINDOW = timedelta(hours=6)
+# What one request may cost at most.
+MOST_RAW_READINGS = 5_000_000
+MOST_HOURS = 10_000
 
 RANGES: dict[str, tuple[str, timedelta | None]] = {
     "1h": ("1 h", timedelta(hours=1)),
@@ -25,14 +42,7 @@ RANGES: dict[str, tuple[str, timedelta | None]] = {
 }
 DEFAULT_RANGE = "24h"
 
-# An array compares element by element, so the smallest [value, time] is the lowest value with its time, in one pass.
-# date_bin and date_part count in integers and floats; extract counts in decimals and takes twice as long (measured).
-EXTREMES = """
-    SELECT min(ARRAY[value, date_part('epoch', "timestamp")]), max(ARRAY[value, date_part('epoch', "timestamp")])
-    FROM sensors_reading
-    WHERE sensor_id = %(sensor)s AND "timestamp" BETWEEN %(start)s AND %(end)s
-    GROUP BY date_bin(make_interval(secs => %(width)s), "timestamp", 'epoch')
-"""
+Column = NDArray[Any]
 
 
 @dataclass(frozen=True)
@@ -40,9 +50,11 @@ class Series:
     sensor: Sensor
     start: datetime
     end: datetime
-    points: list[tuple[datetime, float]]
+    times: NDArray[np.int64]
+    values: NDArray[np.float64]
     # Seconds that one pair of points stands for; None when every reading is there.
     bucket_seconds: float | None
+    hourly: bool = False
 
     def as_json(self) -> dict[str, Any]:
         """Times are ISO 8601 in UTC; a gap longer than `gap_seconds` is a gap in the data, not a slow sensor."""
@@ -53,10 +65,11 @@ class Series:
             "timezone": str(self.sensor.site.timezone),
             "from": for_machines(self.start),
             "to": for_machines(self.end),
+            "resolution": "hourly" if self.hourly else "raw",
             "bucket_seconds": self.bucket_seconds,
             "gap_seconds": 5 * step or None,
-            "times": [for_machines(at) for at, _ in self.points],
-            "values": [value for _, value in self.points],
+            "times": [for_machines(datetime.fromtimestamp(us / 1e6, UTC)) for us in self.times.tolist()],
+            "values": self.values.tolist(),
         }
 
 
@@ -81,21 +94,99 @@ def window(sensor: Sensor, asked: dict[str, str], now: datetime) -> tuple[dateti
     if length:
         return now - length, now
     ends = Reading.objects.filter(sensor=sensor).aggregate(first=Min("timestamp"), last=Max("timestamp"))
-    return ends["first"] or now, ends["last"] or now
+    # Summaries outlive readings.
+    oldest = HourlySummary.objects.filter(sensor=sensor).order_by("bucket").values_list("bucket", flat=True)[:1]
+    firsts = [at for at in (ends["first"], *oldest) if at]
+    return min(firsts, default=now), ends["last"] or now
 
 
-def read(sensor: Sensor, start: datetime, end: datetime) -> Series:
-    """The readings of the window, both ends included, oldest first."""
-    rows = Reading.objects.filter(sensor=sensor, timestamp__range=(start, end)).order_by("timestamp")
-    points = list(rows.values_list("timestamp", "value")[: MAX_POINTS + 1])
-    if len(points) <= MAX_POINTS:
-        return Series(sensor, start, end, points, None)
-    width = max((end - start).total_seconds() / BUCKETS, 1e-6)
-    with connection.cursor() as cursor:
-        cursor.execute(EXTREMES, {"sensor": sensor.pk, "start": start, "end": end, "width": width})
-        extremes = {(at, value) for pair in cursor.fetchall() for value, at in pair}
-    points = [(datetime.fromtimestamp(at, UTC), value) for at, value in sorted(extremes)]
-    return Series(sensor, start, end, points, width)
+def read(
+    sensor: Sensor, start: datetime, end: datetime, points: int = MAX_POINTS, resolution: Resolution = "auto"
+) -> Series:
+    """The readings of the window, both ends included, oldest first, as at most `points` points.
+
+    Beyond that, buckets of equal width keep their lowest and highest value. Where they come from hours, a point stands
+    near the middle of its hour. Raises Refused when `resolution` is "raw" and the window holds too many readings.
+    """
+    hours = summary.hours([sensor.pk], start, end + timedelta(microseconds=1))
+    expected = int(hours.count.sum())
+    many = expected > RAW_READINGS and end - start > SHORT_WINDOW
+    if resolution == "auto" and (many or expected > MOST_RAW_READINGS):
+        return _from_hours(sensor, start, end, hours, points)
+    if expected > MOST_RAW_READINGS:
+        raise Refused("window_too_long", f"The window holds {expected:,} readings; choose a shorter one.", 422)
+    times, values = _readings(sensor, start, end)
+    if resolution == "auto" and len(hours.bucket) and (not len(times) or hours.bucket[0] + HOUR_US <= times[0]):
+        # Retention has removed readings whose summaries are still there.
+        return _from_hours(sensor, start, end, hours, points)
+    return _from_readings(sensor, start, end, times, values, points)
+
+
+def hourly(sensor: Sensor, start: datetime, end: datetime) -> Hours:
+    """The hours of the window; of those that it cuts, what lies in it. Raises Refused when it is too long."""
+    if end - start > timedelta(hours=MOST_HOURS):
+        raise Refused("window_too_long", f"Ask for {MOST_HOURS:,} hours at most, or export them.", 422)
+    return summary.hours([sensor.pk], start, end + timedelta(microseconds=1))
+
+
+def _readings(sensor: Sensor, start: datetime, end: datetime) -> tuple[Column, Column]:
+    with numpy_cursor() as cursor:
+        cursor.execute(
+            """SELECT array_agg("timestamp"), array_agg(value) FROM (
+                SELECT "timestamp", value FROM sensors_reading
+                WHERE sensor_id = %s AND "timestamp" BETWEEN %s AND %s ORDER BY "timestamp"
+            ) readings""",
+            [sensor.pk, start, end],
+        )
+        row = cursor.fetchone()
+    return (np.empty(0, np.int64), np.empty(0)) if row is None or row[0] is None else row
+
+
+def _from_readings(
+    sensor: Sensor, start: datetime, end: datetime, times: Column, values: Column, points: int
+) -> Series:
+    if len(times) <= points:
+        return Series(sensor, start, end, times, values, None)
+    width = max(-(-_us(end - start) // _buckets(points)), 1)
+    begins = _begins(times // width)
+    keep = np.unique(np.concatenate([_places_of_lowest(values, begins), _places_of_lowest(-values, begins)]))
+    return Series(sensor, start, end, times[keep], values[keep], width / 1e6)
+
+
+def _from_hours(sensor: Sensor, start: datetime, end: datetime, hours: Hours, points: int) -> Series:
+    width = max(-(-_us(end - start) // (_buckets(points) * HOUR_US)), 1) * HOUR_US
+    begins = _begins(hours.bucket // width)
+    low, high = _places_of_lowest(hours.min, begins), _places_of_lowest(-hours.max, begins)
+    # Where one hour has both, the rise or fall of that hour says which came first.
+    rising = np.where(hours.first <= hours.last, 1, -1)
+    quarter = np.where(low == high, rising[low], 0) * HOUR_US // 4
+    times = np.concatenate([hours.bucket[low] - quarter, hours.bucket[high] + quarter]) + HOUR_US // 2
+    values = np.concatenate([hours.min[low], hours.max[high]])
+    times = np.clip(times, round(start.timestamp() * 1e6), round(end.timestamp() * 1e6))
+    order = np.argsort(times, kind="stable")
+    return Series(sensor, start, end, times[order], values[order], width / 1e6, hourly=True)
+
+
+def _buckets(points: int) -> int:
+    """Two points (lowest, highest) a bucket; two buckets less, as they are aligned to the clock, not to the window."""
+    return max(points // 2 - 2, 1)
+
+
+def _begins(numbers: Column) -> Column:
+    """Where in sorted bucket numbers a new one begins."""
+    return np.flatnonzero(np.diff(numbers, prepend=numbers[0] - 1))
+
+
+def _places_of_lowest(values: Column, begins: Column) -> Column:
+    """The place of the (first) lowest value of each stretch that begins at `begins`."""
+    lowest = np.minimum.reduceat(values, begins)
+    is_lowest = np.flatnonzero(values == np.repeat(lowest, np.diff(begins, append=len(values))))
+    first: Column = is_lowest[np.searchsorted(is_lowest, begins)]
+    return first
+
+
+def _us(length: timedelta) -> int:
+    return length // timedelta(microseconds=1)
 
 
 def _aware(text: str) -> datetime:
@@ -103,6 +194,9 @@ def _aware(text: str) -> datetime:
     if at is None or at.tzinfo is None:
         raise ValueError("`from` and `to` must both be ISO 8601 times with a zone, e.g. 2026-03-01T09:00:00Z.")
     try:
-        return at.astimezone(UTC)
-    except OverflowError as error:
-        raise ValueError("`from` and `to` must be times of the years 1 to 9999.") from error
+        at = at.astimezone(UTC)
+    except OverflowError:
+        at = datetime.max.replace(tzinfo=UTC)
+    if not 1900 <= at.year < 2200:
+        raise ValueError("`from` and `to` must be times of the years 1900 to 2199.")
+    return at

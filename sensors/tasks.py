@@ -1,7 +1,8 @@
 from celery import shared_task
 from django.conf import settings
+from django.utils import timezone
 
-from sensors import outbox
+from sensors import outbox, retention, summary
 
 
 @shared_task
@@ -15,3 +16,21 @@ def sweep() -> None:
     """Find work whose nudge was lost or whose next try has come."""
     for consumer in settings.OUTBOX_CONSUMERS:
         outbox.drain(consumer)
+
+
+@shared_task
+def rebuild_summaries() -> None:
+    """Compute hourly summaries again whose readings have changed."""
+    summary.rebuild_due()
+
+
+@shared_task
+def audit_summaries() -> None:
+    """Compare hourly summaries with their readings; what differs is computed again."""
+    summary.audit(timezone.now())
+
+
+@shared_task
+def remove_old_rows() -> None:
+    """Remove readings and records that have been kept long enough."""
+    retention.remove_old_rows(timezone.now())

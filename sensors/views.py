@@ -1,5 +1,6 @@
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
+from urllib.parse import urlencode
 
 from django.contrib.auth.decorators import permission_required
 from django.core.exceptions import BadRequest
@@ -97,9 +98,19 @@ def readings(request: Request, pk: int) -> HttpResponse:
             "sensor": sensor,
             "period": period,
             "rows": found[:READINGS_PER_PAGE],
+            "export_query": _export_query(period),
             "older": for_machines(found[READINGS_PER_PAGE - 1].timestamp) if len(found) > READINGS_PER_PAGE else None,
         }
         return render(request, "sensors/readings.html", context)
+
+
+def _export_query(period: Period) -> str:
+    """What to add to the address of an export so that it holds the period; nothing when it is open on both ends."""
+    ends = period.cleaned_data if period.is_valid() else {}
+    if not (ends.get("start") or ends.get("end")):
+        return ""
+    start, end = ends["start"] or datetime(1980, 1, 1, tzinfo=UTC), ends["end"] or timezone.now() + timedelta(days=1)
+    return "&" + urlencode({"from": for_machines(start), "to": for_machines(end)})
 
 
 def _newest_first(sensor: Sensor, period: dict[str, datetime | None], before: str) -> list[Reading]:

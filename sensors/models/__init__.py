@@ -5,6 +5,7 @@ from sensors.models.intake import Annotation, AuditEntry, Correction, Idempotent
 from sensors.models.plant import Asset, Sensor, Site
 from sensors.models.quality import QualityPolicy, SensorFault, SensorProfile
 from sensors.models.readings import Pending, Reading, ReadingBatch
+from sensors.models.summary import DirtyHour, HourlySummary
 
 __all__ = [
     "Annotation",
@@ -12,6 +13,8 @@ __all__ = [
     "Asset",
     "AuditEntry",
     "Correction",
+    "DirtyHour",
+    "HourlySummary",
     "IdempotentRequest",
     "Pending",
     "QualityPolicy",

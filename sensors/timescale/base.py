@@ -32,6 +32,17 @@ class DatabaseWrapper(TimescaleWrapper):  # type: ignore[misc]
                 super().prepare_database()
 
     def has_timescale(self) -> bool:
+        return self._licence() is not None
+
+    def has_timescale_community(self) -> bool:
+        """Whether continuous aggregates and compression are there: the Apache edition of TimescaleDB lacks both."""
+        return self._licence() == "timescale"
+
+    def _licence(self) -> str | None:
         with self.cursor() as cursor:
-            cursor.execute("SELECT count(*) FROM pg_extension WHERE extname = 'timescaledb'")
-            return bool(cursor.fetchone()[0])
+            cursor.execute(
+                """SELECT coalesce(current_setting('timescaledb.license', true), 'apache')
+                FROM pg_extension WHERE extname = 'timescaledb'"""
+            )
+            row = cursor.fetchone()
+        return row[0] if row else None

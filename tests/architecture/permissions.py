@@ -129,6 +129,12 @@ API = [
     Row("GET", "api:sensor-detail", EVERYBODY, of="sensor"),
     Row("PATCH", "api:sensor-detail", ENGINEERS, of="sensor", send=lambda _: {"name": "Bearing"}),
     Row("GET", "api:sensor-readings", EVERYBODY, of="sensor"),
+    Row("GET", "api:sensor-series", EVERYBODY, of="sensor"),
+    Row("GET", "api:sensor-series-export", EVERYBODY, of="sensor"),
+    *(
+        Row("GET", f"api:{name}-export", EVERYBODY)
+        for name in ("asset", "sensor", "batch", "alert", "work-order", "verdict", "anomaly")
+    ),
     Row("GET", "api:alert-list", EVERYBODY),
     Row("GET", "api:alert-detail", EVERYBODY, of="alert"),
     Row("POST", "api:alert-acknowledge", OPERATORS, of="alert"),

@@ -113,7 +113,7 @@ def test_the_order_and_merging_of_batches_do_not_change_the_anomalies(north: Pla
     start = now - timedelta(minutes=len(values) + 120)
     for first in range(0, len(values), 97):
         store(north.vibration, start + timedelta(minutes=first), values[first : first + 97], HISTORY)
-    batches = list(Pending.objects.values_list("batch", flat=True))
+    batches = list(Pending.objects.filter(consumer="score").values_list("batch", flat=True))
     fields = ("start", "end", "peak_at", "peak_value", "peak_score", "decision", "confidence")
     results = []
     for together in (1000, 1, 3):
@@ -265,7 +265,7 @@ def test_the_first_movement_of_a_machine_that_always_stood_still_harms_nobody(
     store(north.vibration, now - timedelta(minutes=59), [0.0] * 50)
     store(north.vibration, now - timedelta(minutes=5), [value] * 4)
     outbox.drain("score")
-    assert not Pending.objects.exists()
+    assert not Pending.objects.filter(consumer="score").exists()
 
 
 def test_alerts_of_assets_and_sensors_with_long_names_fit(vibration: Sensor, now: datetime) -> None:
@@ -313,7 +313,7 @@ def test_workers_that_score_at_once_make_one_anomaly_and_one_alert(north: Plant)
 
     with ThreadPoolExecutor(4) as workers:
         done = sum(workers.map(work, range(8)))
-    assert (done, Pending.objects.count()) == (80, 0)
+    assert (done, Pending.objects.filter(consumer="score").count()) == (80, 0)
     assert sorted(Anomaly.objects.values_list("sensor", flat=True)) == sorted(
         [north.vibration.pk, north.temperature.pk]
     )
@@ -392,4 +392,4 @@ def test_a_batch_whose_readings_are_gone_by_now_is_done_with(vibration: Sensor, 
     store(vibration, now - timedelta(minutes=9), [6.0] * 6)
     Reading.objects.all().delete()
     outbox.drain("score")
-    assert not Pending.objects.exists()
+    assert not Pending.objects.filter(consumer="score").exists()

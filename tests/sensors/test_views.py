@@ -1,5 +1,6 @@
 import re
 from datetime import UTC, datetime, timedelta
+from html import unescape
 
 import pytest
 from django.contrib.auth.models import User
@@ -219,3 +220,12 @@ def test_the_readings_page_costs_the_same_with_one_and_with_ten_readings(viewer:
     few = queries(viewer, north.temperature.get_absolute_url())
     record(north.temperature, *range(9), at=NOON - timedelta(hours=1))
     assert queries(viewer, north.temperature.get_absolute_url()) == few <= 7
+
+
+@pytest.mark.filterwarnings("ignore:StreamingHttpResponse must consume")
+def test_the_period_on_the_page_is_what_its_export_holds(viewer: Client, north: Plant) -> None:
+    record(north.temperature, 1.0, 2.0, 3.0, step=timedelta(hours=1))
+    page = viewer.get(north.temperature.get_absolute_url(), {"start": "2026-07-01T12:30"}).content.decode()
+    link = unescape(re.findall(r'href="([^"]*format=csv[^"]*)"', page)[0])
+    lines = b"".join(viewer.get(link)).decode().splitlines()  # type: ignore[arg-type]
+    assert [line.split(",")[3] for line in lines] == ['"value"', "2", "3"]

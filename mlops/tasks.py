@@ -1,0 +1,19 @@
+import time
+from datetime import timedelta
+
+from celery import shared_task
+from django.utils import timezone
+
+from mlops.models import Baseline
+from sensors.retention import TURN_SECONDS, delete_in_steps
+
+# Scoring the same readings again gives the same scores for so long; older ones are measured against what is known by
+# then.
+BASELINE_DAYS = 30
+
+
+@shared_task
+def forget_baselines() -> None:
+    """Delete what was normal a month ago: a row per sensor and hour would grow for ever."""
+    old = Baseline.objects.filter(valid_from__lt=timezone.now() - timedelta(days=BASELINE_DAYS))
+    delete_in_steps(old, time.monotonic() + TURN_SECONDS)
