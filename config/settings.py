@@ -41,6 +41,8 @@ TRUSTED_PROXIES = env.int("TRUSTED_PROXIES", 0, validate=validate.Range(min=0, m
 # A query that runs longer is given up; 0 lets it run. The web process sets 10 for itself (config.asgi).
 STATEMENT_TIMEOUT_SECONDS = env.int("STATEMENT_TIMEOUT_SECONDS", 0, validate=validate.Range(min=0))
 MAX_BODY_BYTES = env.int("MAX_BODY_BYTES", 16 * 1024 * 1024, validate=validate.Range(min=1024))
+# The largest file of readings that may be uploaded.
+MAX_UPLOAD_BYTES = env.int("MAX_UPLOAD_BYTES", 1024**3, validate=validate.Range(min=1024))
 WORKER_CONCURRENCY = env.int("WORKER_CONCURRENCY", 2, validate=validate.Range(min=1))
 # Readings of a lower quality are stored and shown, but neither scored nor learned from.
 QUALITY_THRESHOLD = env.float("QUALITY_THRESHOLD", 0.8, validate=validate.Range(min=0, max=1))
@@ -56,6 +58,9 @@ DEFAULT_FROM_EMAIL = env.str("DEFAULT_FROM_EMAIL", "Smart Maintenance <noreply@l
 env.seal()
 
 SECRET_KEY = SECRET_KEY or embedded.local_secret_key(STATE_DIR)
+# Uploads are written here as they come in, and stay until they are imported: nothing is copied.
+UPLOAD_DIR = STATE_DIR / "imports"
+UPLOAD_DIR.mkdir(mode=0o700, parents=True, exist_ok=True)
 
 INSTALLED_APPS = [
     "config.apps.AdminConfig",
@@ -160,6 +165,12 @@ CELERY_BEAT_SCHEDULER = "django_celery_beat.schedulers:DatabaseScheduler"
 CELERY_BEAT_MAX_LOOP_INTERVAL = 1
 CELERY_BEAT_SCHEDULE = {
     "sweep the outbox": {"task": "sensors.tasks.sweep", "schedule": 1.0, "options": {"expires": 2}},
+    "resume imports": {"task": "sensors.tasks.resume_imports", "schedule": 10.0, "options": {"expires": 10}},
+    "forget old imports": {
+        "task": "sensors.tasks.forget_old_imports",
+        "schedule": 3600.0,
+        "options": {"expires": 3600},
+    },
     "heartbeat": {"task": "config.tasks.heartbeat", "schedule": 5.0, "options": {"expires": 5}},
 }
 CELERY_TIMEZONE = "UTC"
@@ -254,6 +265,9 @@ SPECTACULAR_SETTINGS = {
 }
 
 DATA_UPLOAD_MAX_MEMORY_SIZE = MAX_BODY_BYTES
+FILE_UPLOAD_TEMP_DIR = UPLOAD_DIR
+# The mapping of a file with many columns is a form with three fields for each.
+DATA_UPLOAD_MAX_NUMBER_FIELDS = 10_000
 SECURE_SSL_REDIRECT = HTTPS_ONLY
 SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if HTTPS_ONLY else None
 SECURE_HSTS_SECONDS = 31_536_000 if HTTPS_ONLY else 0

@@ -2,6 +2,7 @@
 
 import hashlib
 import logging
+import re
 from collections.abc import Sequence
 from datetime import datetime
 from typing import NamedTuple
@@ -17,6 +18,8 @@ from sensors.models import Quarantined
 logger = logging.getLogger(__name__)
 
 MAX_DETAIL = 500
+# An escaped NUL, but not an escaped backslash before the letters "u0000".
+_NUL = re.compile(rb"(?<!\\)((?:\\\\)*)\\u0000")
 
 
 def keep(
@@ -37,7 +40,7 @@ def keep(
     for rejection, site in zip(rejected, sites, strict=True):
         if waiting[site] >= settings.QUARANTINE_LIMIT:
             continue
-        payload = msgspec.json.encode(rejection.payload or {"raw": ""}).replace(b"\\u0000", "\ufffd".encode())
+        payload = _NUL.sub("\\1\ufffd".encode(), msgspec.json.encode(rejection.payload or {"raw": ""}))
         about = msgspec.json.encode([site, sender.user.pk if sender else None, rejection.code])
         digest = hashlib.blake2b(about + payload, digest_size=16).digest()
         before = rows[digest].times if digest in rows else 0

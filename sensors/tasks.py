@@ -1,7 +1,7 @@
 from celery import shared_task
 from django.conf import settings
 
-from sensors import outbox
+from sensors import imports, outbox
 
 
 @shared_task
@@ -15,3 +15,21 @@ def sweep() -> None:
     """Find work whose nudge was lost or whose next try has come."""
     for consumer in settings.OUTBOX_CONSUMERS:
         outbox.drain(consumer)
+
+
+@shared_task
+def take_turn(import_id: int) -> None:
+    """Read on in an uploaded file."""
+    imports.take_turn(import_id)
+
+
+@shared_task
+def resume_imports() -> None:
+    """Find imports whose worker or message was lost."""
+    imports.resume()
+
+
+@shared_task
+def forget_old_imports() -> None:
+    """Remove uploaded files that nobody wants any more."""
+    imports.forget_old()

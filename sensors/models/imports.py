@@ -71,7 +71,9 @@ class Import(models.Model):
 
     @property
     def path(self) -> Path:
-        return settings.STATE_DIR / "imports" / self.file
+        """Where its file lies, if it has one still."""
+        directory: Path = settings.UPLOAD_DIR
+        return directory / self.file
 
     @property
     def is_at_work(self) -> bool:

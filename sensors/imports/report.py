@@ -133,7 +133,9 @@ def lines(row: Import) -> Iterator[Line]:
     report = msgspec.convert(row.report, Report)
     known = {
         sensor.sensor_id: sensor
-        for sensor in Sensor.objects.filter(site=row.site_id, sensor_id__in=list(report.sensors)).select_related("asset")
+        for sensor in Sensor.objects.filter(site=row.site_id, sensor_id__in=list(report.sensors)).select_related(
+            "asset"
+        )
     }
     for sensor_id, facts in report.sensors.items():
         sensor = known.get(sensor_id)
