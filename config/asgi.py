@@ -20,6 +20,7 @@ from django.urls import path
 
 from config.body_limit import BodyLimit
 from config.orphans import exit_when_orphaned
+from config.uploads import may_upload
 from sensors.consumers import LiveConsumer
 from sensors.doors.asgi import FastDoor
 
@@ -28,7 +29,7 @@ if multiprocessing.parent_process():
 
 application = ProtocolTypeRouter(
     {
-        "http": BodyLimit(FastDoor(django_application), settings.MAX_BODY_BYTES),
+        "http": BodyLimit(FastDoor(django_application), settings.MAX_BODY_BYTES, settings.MAX_UPLOAD_BYTES, may_upload),
         "websocket": AllowedHostsOriginValidator(
             AuthMiddlewareStack(URLRouter([path("ws/live/", LiveConsumer.as_asgi())]))
         ),
