@@ -257,6 +257,7 @@ SPECTACULAR_SETTINGS = {
     "ENUM_NAME_OVERRIDES": {
         "SensorKind": "sensors.units.Kind",
         "SensorStatus": "sensors.models.Sensor.Status",
+        "ImportState": "sensors.models.Import.State",
         "AlertKind": "alerts.models.Alert.Kind",
         "AlertState": "alerts.models.State",
         "WorkState": ["waiting", "dead", "done"],

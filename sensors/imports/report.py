@@ -14,7 +14,7 @@ from sensors.columns import Columns, Rejection
 from sensors.formats.csv import Layout
 from sensors.models import Import, Sensor
 
-# A report is read by a person; what goes beyond is counted.
+# A report is read by a person.
 MAX_SENSORS = 500
 MAX_EXAMPLES = 20
 
@@ -22,6 +22,7 @@ MAX_EXAMPLES = 20
 class Facts(msgspec.Struct):
     """The readings of one sensor: how many, between which values and times (microseconds UTC), the longest gap."""
 
+    sensor_id: str
     readings: int
     low: float
     high: float
@@ -34,8 +35,9 @@ class Facts(msgspec.Struct):
 class Report(msgspec.Struct):
     """Grows with every block of a file; kept as JSON in `Import.report`."""
 
-    sensors: dict[str, Facts] = {}
-    more_sensors: int = 0
+    # A list: PostgreSQL does not keep the order of an object's fields.
+    sensors: list[Facts] = []
+    more_sensors: bool = False
     refused: dict[str, int] = {}
     examples: list[dict[str, Any]] = []
 
@@ -73,9 +75,11 @@ class Report(msgspec.Struct):
         ends = np.append(starts[1:], len(rows))
         lows, highs = np.minimum.reduceat(values, starts), np.maximum.reduceat(values, starts)
         gaps = np.maximum.reduceat(steps, starts)
+        known = {facts.sensor_id: number for number, facts in enumerate(self.sensors)}
         for place, (start, end) in enumerate(zip(starts.tolist(), ends.tolist(), strict=True)):
             unit = int(columns.units[rows[start]])
             facts = Facts(
+                sensor_id=columns.sensor_ids[int(codes[start])],
                 readings=end - start,
                 low=float(lows[place]),
                 high=float(highs[place]),
@@ -84,25 +88,25 @@ class Report(msgspec.Struct):
                 longest_gap_us=int(gaps[place]),
                 unit=columns.unit_names[unit] if unit >= 0 else "",
             )
-            self._join(columns.sensor_ids[int(codes[start])], facts)
-
-    def _join(self, sensor_id: str, new: Facts) -> None:
-        old = self.sensors.get(sensor_id)
-        if old is None:
-            if len(self.sensors) < MAX_SENSORS:
-                self.sensors[sensor_id] = new
+            if facts.sensor_id in known:
+                self.sensors[known[facts.sensor_id]] = _joined(self.sensors[known[facts.sensor_id]], facts)
+            elif len(self.sensors) < MAX_SENSORS:
+                self.sensors.append(facts)
             else:
-                self.more_sensors += 1
-            return
-        self.sensors[sensor_id] = Facts(
-            readings=old.readings + new.readings,
-            low=min(old.low, new.low),
-            high=max(old.high, new.high),
-            first=min(old.first, new.first),
-            last=max(old.last, new.last),
-            longest_gap_us=max(old.longest_gap_us, new.longest_gap_us, new.first - old.last, old.first - new.last),
-            unit=old.unit,
-        )
+                self.more_sensors = True
+
+
+def _joined(old: Facts, new: Facts) -> Facts:
+    return Facts(
+        sensor_id=old.sensor_id,
+        readings=old.readings + new.readings,
+        low=min(old.low, new.low),
+        high=max(old.high, new.high),
+        first=min(old.first, new.first),
+        last=max(old.last, new.last),
+        longest_gap_us=max(old.longest_gap_us, new.longest_gap_us, new.first - old.last, old.first - new.last),
+        unit=old.unit,
+    )
 
 
 def line_of(row: int, layout: Layout) -> int:
@@ -131,13 +135,11 @@ class Line:
 def lines(row: Import) -> Iterator[Line]:
     """The report of an import's last check, sensor by sensor, with what the platform knows of each."""
     report = msgspec.convert(row.report, Report)
-    known = {
-        sensor.sensor_id: sensor
-        for sensor in Sensor.objects.filter(site=row.site_id, sensor_id__in=list(report.sensors)).select_related(
-            "asset"
-        )
-    }
-    for sensor_id, facts in report.sensors.items():
+    sensor_ids = [facts.sensor_id for facts in report.sensors]
+    sensors = Sensor.objects.filter(site=row.site_id, sensor_id__in=sensor_ids)
+    known = {sensor.sensor_id: sensor for sensor in sensors}
+    for facts in report.sensors:
+        sensor_id = facts.sensor_id
         sensor = known.get(sensor_id)
         kind, unit = (sensor.kind, sensor.unit) if sensor else discovery.infer(sensor_id, facts.unit or None)
         yield Line(

@@ -126,9 +126,7 @@ def _end(row: Import, state: State, error: str = "") -> None:
     fields: dict[str, Any] = {"state": state, "error": error[:500], "changed_at": now, "finished_at": now}
     if state is State.DONE:
         fields["file"] = ""
-    if Import.objects.filter(pk=row.pk, state=row.state).update(**fields) and state is State.DONE:
-        path = row.path
-        transaction.on_commit(lambda: path.unlink(missing_ok=True))
+    Import.objects.filter(pk=row.pk, state=row.state).update(**fields)
 
 
 class _Turn:
@@ -157,9 +155,13 @@ class _Turn:
                 chunk = next(blocks, None)
                 if chunk is None:
                     _end(row, State.READY if row.state == State.CHECKING else State.DONE)
-                    return False
-                step(row, chunk)
-                self._save(row, chunk)
+                else:
+                    step(row, chunk)
+                    self._save(row, chunk)
+            if chunk is None:
+                if self.row.state == State.RUNNING:
+                    self.row.path.unlink(missing_ok=True)
+                return False
             if first:
                 deadline = max(deadline, begin + TURN_PER_SEEK * (time.monotonic() - begin))
                 first = False
