@@ -34,6 +34,11 @@ CSRF_TRUSTED_ORIGINS: list[str] = env.list("CSRF_TRUSTED_ORIGINS", [])
 DATABASE_URL = env.str("DATABASE_URL", "")
 REDIS_URL = env.str("REDIS_URL", "")
 MLFLOW_TRACKING_URI = env.str("MLFLOW_TRACKING_URI", "")
+# The broker whose messages are stored; empty: none (sensors.mqtt).
+MQTT_URL = env.str("MQTT_URL", "")
+MQTT_TOPICS: list[str] = env.list("MQTT_TOPICS", ["plant/{site}/{sensor...}"]) or ["plant/{site}/{sensor...}"]
+MQTT_USER = env.str("MQTT_USER", "mqtt")
+MQTT_CLIENT_ID = env.str("MQTT_CLIENT_ID", "smart-maintenance")
 LOG_LEVEL = env.str("LOG_LEVEL", "INFO", validate=validate.OneOf(["DEBUG", "INFO", "WARNING", "ERROR"]))
 LOG_FORMAT = env.str("LOG_FORMAT", "json", validate=validate.OneOf(["json", "text"]))
 # How many proxies of ours stand before the web process and add to X-Forwarded-For; 0 when it is reached directly.
