@@ -78,7 +78,7 @@ class Bridge:
         self.client_id = client_id
         self.protocol = MQTTv5
         self.stopping = False
-        self.connected = False
+        self.listening = False
         self.batches: dict[str, Gathered] = {}
         self.waiting: list[Waiting] = []
         self.size = 0
@@ -105,7 +105,7 @@ class Bridge:
             except (OSError, ValueError) as error:
                 logger.warning("no connection to the broker: %s", error, extra={"retry_seconds": wait})
             finally:
-                self.connected = False
+                self.listening = False
                 self._close(client)
                 # What was not acknowledged the broker delivers again.
                 self._forget()
@@ -128,6 +128,7 @@ class Bridge:
             client.tls_set_context(ssl.create_default_context())
         client.connect_timeout = CONNECT_SECONDS
         client.on_connect = self._on_connect
+        client.on_subscribe = self._on_subscribe
         client.on_message = self._on_message
         return client
 
@@ -142,7 +143,7 @@ class Bridge:
         port = self.address.port or (8883 if self.address.scheme == "mqtts" else 1883)
         client.connect(str(self.address.hostname), port, KEEPALIVE_SECONDS, **options)
         deadline = time.monotonic() + CONNECT_SECONDS
-        while not self.connected:
+        while not self.listening:
             if time.monotonic() > deadline:
                 raise TimeoutError("the broker does not answer")
             self._require(client.loop(0.1))
@@ -154,11 +155,18 @@ class Bridge:
             if "protocol version" in str(reason).lower() and self.protocol == MQTTv5:
                 self.protocol = MQTTv311
             raise ConnectionRefusedError(str(reason))
-        self.connected = True
-        client.subscribe([(template.filter, 1) for template in self.templates])
         self.counts["connections"] += 1
-        topics = [template.filter for template in self.templates]
-        logger.info("connected to the broker", extra={"session_kept": flags.session_present, "topics": topics})
+        logger.info("connected to the broker", extra={"session_kept": flags.session_present})
+        client.subscribe([(template.filter, 1) for template in self.templates])
+
+    def _on_subscribe(
+        self, client: Client, userdata: Any, mid: int, reasons: list[ReasonCode], properties: Properties | None
+    ) -> None:
+        for template, reason in zip(self.templates, reasons, strict=True):
+            if reason.is_failure:
+                logger.error("the broker refuses a topic: %s", reason, extra={"topic": template.filter})
+        self.listening = True
+        logger.info("listening", extra={"topics": [template.filter for template in self.templates]})
 
     def _serve(self, client: Client) -> None:
         misc = time.monotonic()

@@ -1,8 +1,8 @@
 """Which topics are listened to, and what they say about the sensor.
 
 In a template `{sensor}` stands for one level and `{sensor...}` at the end for all further ones, which are joined by
-dots; `{site}` is the name of a site, `+` any level. A template without `{sensor}` leaves it to the message, or, where it
-ends in `#`, takes what the `#` stands for.
+dots; `{site}` is the name of a site, `+` any level. A template without `{sensor}` leaves it to the message or, where
+it ends in `#`, takes what the `#` stands for.
 
     plant/{site}/{sensor}     plant/North/p101.temperature -> sensor p101.temperature of site North
     factory/+/{sensor...}     factory/gw1/line2/p7/temp    -> sensor line2.p7.temp

@@ -8,12 +8,11 @@ import sys
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import Any
 
 import msgspec
 import pytest
-from django.conf import LazySettings, settings
+from django.conf import settings
 from django.contrib.auth.models import User
 from django.core.files.uploadedfile import SimpleUploadedFile
 from django.test import Client
@@ -26,6 +25,7 @@ from sensors.formats import csv
 from sensors.imports import turns, upload
 from sensors.models import ApiKey, Import, Quarantined, Reading, ReadingBatch, Sensor
 from tests.conftest import Plant, make_user
+from tests.platform import child_environment
 
 pytestmark = pytest.mark.django_db
 State = Import.State
@@ -400,22 +400,14 @@ while Import.objects.get(pk=pk).is_at_work:
 
 @pytest.mark.django_db(transaction=True)
 def test_a_worker_killed_in_the_middle_leaves_the_rest_to_the_next_one(
-    receive: Callable[..., Import], settings: LazySettings, tmp_path: Path
+    receive: Callable[..., Import],
 ) -> None:
     row = receive(rows(150_000))
     imports.run(row)
-    database = settings.DATABASES["default"]
-    url = f"postgresql://{database['USER']}:{database['PASSWORD']}@/{database['NAME']}"
-    environment = os.environ | {
-        "DJANGO_SETTINGS_MODULE": "config.settings",
-        "DATABASE_URL": os.environ["DATABASE_URL"].replace("/smart_maintenance", f"/{database['NAME']}")
-        if "DATABASE_URL" in os.environ
-        else url,
-    }
     command = [sys.executable, "-c", CHILD]
     kills = 0
     while row.is_at_work and kills < 20:
-        child = subprocess.Popen(command, env=environment, stderr=subprocess.PIPE)
+        child = subprocess.Popen(command, env=child_environment(), stderr=subprocess.PIPE)
         before = row.rows
         while child.poll() is None and row.is_at_work and row.rows <= before:
             time.sleep(0.02)

@@ -12,7 +12,7 @@ from sensors.mqtt import Bridge, Template
 class Command(BaseCommand):
     help = (
         "Store what is published at an MQTT broker: subscribes to the topics of MQTT_TOPICS at MQTT_URL and "
-        "acknowledges each message when its readings are committed. Runs until it is stopped, and connects again for ever."
+        "acknowledges each message when its readings are committed. Runs until it is stopped, and reconnects for ever."
     )
 
     def handle(self, *args: Any, **options: Any) -> None:
