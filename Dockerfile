@@ -5,12 +5,12 @@ RUN python -m venv /opt/venv \
     && /opt/venv/bin/pip install --no-cache-dir --disable-pip-version-check --require-hashes -r /tmp/base.txt
 
 FROM python:3.13-slim
-# STATE_DIR holds only the collected static files here: database and broker are other containers.
+# STATE_DIR holds only the collected static files and uploads here: database and broker are other containers.
 ENV PATH=/opt/venv/bin:$PATH \
     PYTHONDONTWRITEBYTECODE=1 \
     PYTHONUNBUFFERED=1 \
     STATE_DIR=/srv/state
-RUN useradd --system --home-dir /srv/app app && install -d -o app /srv/state
+RUN useradd --system --home-dir /srv/app app && install -d -o app /srv/state /srv/state/imports
 COPY --from=install /opt/venv /opt/venv
 WORKDIR /srv/app
 COPY manage.py ./

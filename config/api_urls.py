@@ -8,6 +8,7 @@ from maintenance.api import AlertWorkOrder, VerdictViewSet, WorkOrderViewSet
 from mlops.api import AnomalyViewSet
 from sensors.api import AssetViewSet, BatchViewSet, SensorReadings, SensorViewSet, SiteViewSet
 from sensors.doors.views import ReadingsDoor
+from sensors.imports.api import ImportViewSet
 from sensors.series_api import SensorExport, SensorSeries
 
 app_name = "api"
@@ -17,6 +18,7 @@ router.register("sites", SiteViewSet, "site")
 router.register("assets", AssetViewSet, "asset")
 router.register("sensors", SensorViewSet, "sensor")
 router.register("batches", BatchViewSet, "batch")
+router.register("imports", ImportViewSet, "import")
 router.register("anomalies", AnomalyViewSet, "anomaly")
 router.register("alerts", AlertViewSet, "alert")
 router.register("work-orders", WorkOrderViewSet, "work-order")

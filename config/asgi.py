@@ -22,6 +22,7 @@ from django.urls import path
 from config.address_limit import AddressLimit
 from config.body_limit import BodyLimit
 from config.orphans import exit_when_orphaned
+from config.uploads import may_upload
 from sensors.consumers import LiveConsumer
 from sensors.doors.asgi import FastDoor
 
@@ -35,7 +36,7 @@ if multiprocessing.parent_process():
 application = ProtocolTypeRouter(
     {
         "http": AddressLimit(
-            BodyLimit(FastDoor(django_application), settings.MAX_BODY_BYTES),
+            BodyLimit(FastDoor(django_application), settings.MAX_BODY_BYTES, settings.MAX_UPLOAD_BYTES, may_upload),
             settings.ADDRESS_REQUESTS_PER_SECOND,
             settings.TRUSTED_PROXIES,
         ),

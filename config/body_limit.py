@@ -13,6 +13,7 @@ from sensors.doors import requests as doors
 Message = Mapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
+MayUpload = Callable[[dict[str, Any]], Awaitable[bool]]
 Application = Callable[[dict[str, Any], Receive, Send], Awaitable[None]]
 
 logger = logging.getLogger(__name__)
@@ -25,6 +26,10 @@ DISCARD_SECONDS = 30
 RECEIVE_SECONDS = 60
 # Readings come in bulk; forms and everything else are small.
 BULK_PATHS = doors.PATHS
+# Files are larger than anything else, so only who may upload them may send them (config.uploads).
+UPLOAD_PATHS = ("/imports/", "/api/v1/imports/")
+# For a gigabyte through 3 Mbit/s.
+UPLOAD_SECONDS = 3600
 MAX_OTHER_BYTES = 1024 * 1024
 SMALL_BYTES = 4096
 
@@ -36,16 +41,27 @@ class _TooLargeError(Exception):
 class BodyLimit:
     """Wraps an ASGI application: a body that is too large is answered with 413, whether announced or not.
 
-    `max_bytes` holds for the doors that take readings in bulk; other paths take MAX_OTHER_BYTES at most. A body that
-    does not come to its end within RECEIVE_SECONDS is answered with 408.
+    `max_bytes` holds for the doors that take readings in bulk, `max_upload_bytes` for those that take files, if
+    `may_upload` says so of the request's scope; others take MAX_OTHER_BYTES at most. A body that does not come to its
+    end within RECEIVE_SECONDS (a file: UPLOAD_SECONDS) is answered with 408.
     """
 
-    def __init__(self, application: Application, max_bytes: int) -> None:
+    def __init__(self, application: Application, max_bytes: int, max_upload_bytes: int, may_upload: MayUpload) -> None:
         self.application = application
         self.max_bytes = max_bytes
+        self.max_upload_bytes = max_upload_bytes
+        self.may_upload = may_upload
+
+    async def _limits(self, scope: dict[str, Any]) -> tuple[int, float]:
+        """How many bytes the body may have, and how many seconds it may take."""
+        if scope["path"] in BULK_PATHS:
+            return self.max_bytes, RECEIVE_SECONDS
+        if scope["path"] in UPLOAD_PATHS and scope["method"] == "POST" and await self.may_upload(scope):
+            return self.max_upload_bytes, UPLOAD_SECONDS
+        return min(self.max_bytes, MAX_OTHER_BYTES), RECEIVE_SECONDS
 
     async def __call__(self, scope: dict[str, Any], receive: Receive, send: Send) -> None:
-        max_bytes = self.max_bytes if scope["path"] in BULK_PATHS else min(self.max_bytes, MAX_OTHER_BYTES)
+        max_bytes, seconds = await self._limits(scope)
         headers = dict(scope["headers"])
         announced = headers.get(b"content-length", b"0")
         if announced.isdigit() and int(announced) > max_bytes:
@@ -59,7 +75,7 @@ class BodyLimit:
         received = 0
         complete = False
         answered = False
-        deadline = asyncio.get_running_loop().time() + RECEIVE_SECONDS
+        deadline = asyncio.get_running_loop().time() + seconds
 
         async def counting_receive() -> Message:
             nonlocal received, complete
@@ -82,7 +98,7 @@ class BodyLimit:
             if answered or complete:
                 raise
             if isinstance(error, TimeoutError):
-                await refuse(send, None, TOO_SLOW)
+                await refuse(send, None, _too_slow(seconds))
             else:
                 await refuse(send, receive, _too_large(max_bytes))
 
@@ -95,11 +111,12 @@ class Refusal:
     retry_after_seconds: int | None = None
 
 
-TOO_SLOW = Refusal(408, "body_too_slow", f"The request body did not arrive within {RECEIVE_SECONDS} seconds.")
+def _too_slow(seconds: float) -> Refusal:
+    return Refusal(408, "body_too_slow", f"The request body did not arrive within {seconds:g} seconds.")
 
 
 def _too_large(max_bytes: int) -> Refusal:
-    detail = f"The request body may have {max_bytes} bytes; send the readings in several requests."
+    detail = f"The request body may have {max_bytes} bytes; send it in several parts."
     return Refusal(413, "body_too_large", detail)
 
 

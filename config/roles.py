@@ -60,6 +60,7 @@ ROLES: dict[str, Role] = {
             "sensors.change_reading",
             "sensors.settle_quarantined",
             "sensors.view_auditentry",
+            *(f"sensors.{verb}_import" for verb in ("view", "add", "change")),
             *(f"sensors.{verb}_qualitypolicy" for verb in ("view", "add", "change")),
             "sensors.view_pending",
             "sensors.change_pending",

@@ -35,6 +35,11 @@ CSRF_TRUSTED_ORIGINS: list[str] = env.list("CSRF_TRUSTED_ORIGINS", [])
 DATABASE_URL = env.str("DATABASE_URL", "")
 REDIS_URL = env.str("REDIS_URL", "")
 MLFLOW_TRACKING_URI = env.str("MLFLOW_TRACKING_URI", "")
+# The broker whose messages are stored; empty: none (sensors.mqtt).
+MQTT_URL = env.str("MQTT_URL", "")
+MQTT_TOPICS: list[str] = env.list("MQTT_TOPICS", ["plant/{site}/{sensor...}"]) or ["plant/{site}/{sensor...}"]
+MQTT_USER = env.str("MQTT_USER", "mqtt")
+MQTT_CLIENT_ID = env.str("MQTT_CLIENT_ID", "smart-maintenance")
 LOG_LEVEL = env.str("LOG_LEVEL", "INFO", validate=validate.OneOf(["DEBUG", "INFO", "WARNING", "ERROR"]))
 LOG_FORMAT = env.str("LOG_FORMAT", "json", validate=validate.OneOf(["json", "text"]))
 # How many proxies of ours stand before the web process and add to X-Forwarded-For; 0 when it is reached directly.
@@ -44,6 +49,8 @@ STATEMENT_TIMEOUT_SECONDS = env.int("STATEMENT_TIMEOUT_SECONDS", 0, validate=val
 MAX_BODY_BYTES = env.int("MAX_BODY_BYTES", 16 * 1024 * 1024, validate=validate.Range(min=1024))
 # Requests a second to the API from one address; several gateways may share one. 0: no limit. Keys have their own.
 ADDRESS_REQUESTS_PER_SECOND = env.int("ADDRESS_REQUESTS_PER_SECOND", 1000, validate=validate.Range(min=0))
+# The largest file of readings that may be uploaded.
+MAX_UPLOAD_BYTES = env.int("MAX_UPLOAD_BYTES", 1024**3, validate=validate.Range(min=1024))
 WORKER_CONCURRENCY = env.int("WORKER_CONCURRENCY", 2, validate=validate.Range(min=1))
 # Readings of a lower quality are stored and shown, but neither scored nor learned from.
 QUALITY_THRESHOLD = env.float("QUALITY_THRESHOLD", 0.8, validate=validate.Range(min=0, max=1))
@@ -66,6 +73,9 @@ DEFAULT_FROM_EMAIL = env.str("DEFAULT_FROM_EMAIL", "Smart Maintenance <noreply@l
 env.seal()
 
 SECRET_KEY = SECRET_KEY or embedded.local_secret_key(STATE_DIR)
+# Uploads are written here as they come in, and stay until they are imported: nothing is copied.
+UPLOAD_DIR = STATE_DIR / "imports"
+UPLOAD_DIR.mkdir(mode=0o700, parents=True, exist_ok=True)
 
 INSTALLED_APPS = [
     "config.apps.AdminConfig",
@@ -174,6 +184,12 @@ CELERY_BEAT_SCHEDULE = {
     "audit summaries": {"task": "sensors.tasks.audit_summaries", "schedule": crontab(hour="3", minute="10")},
     "remove old rows": {"task": "sensors.tasks.remove_old_rows", "schedule": crontab(minute="20")},
     "forget old baselines": {"task": "mlops.tasks.forget_baselines", "schedule": crontab(hour="3", minute="40")},
+    "resume imports": {"task": "sensors.tasks.resume_imports", "schedule": 10.0, "options": {"expires": 10}},
+    "forget old imports": {
+        "task": "sensors.tasks.forget_old_imports",
+        "schedule": 3600.0,
+        "options": {"expires": 3600},
+    },
     "heartbeat": {"task": "config.tasks.heartbeat", "schedule": 5.0, "options": {"expires": 5}},
 }
 CELERY_TIMEZONE = "UTC"
@@ -260,6 +276,7 @@ SPECTACULAR_SETTINGS = {
     "ENUM_NAME_OVERRIDES": {
         "SensorKind": "sensors.units.Kind",
         "SensorStatus": "sensors.models.Sensor.Status",
+        "ImportState": "sensors.models.Import.State",
         "AlertKind": "alerts.models.Alert.Kind",
         "AlertState": "alerts.models.State",
         "WorkState": ["waiting", "dead", "done"],
@@ -268,6 +285,9 @@ SPECTACULAR_SETTINGS = {
 }
 
 DATA_UPLOAD_MAX_MEMORY_SIZE = MAX_BODY_BYTES
+FILE_UPLOAD_TEMP_DIR = UPLOAD_DIR
+# The mapping of a file with many columns is a form with three fields for each.
+DATA_UPLOAD_MAX_NUMBER_FIELDS = 10_000
 SECURE_SSL_REDIRECT = HTTPS_ONLY
 SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if HTTPS_ONLY else None
 SECURE_HSTS_SECONDS = 31_536_000 if HTTPS_ONLY else 0

@@ -61,6 +61,8 @@ def app_programs() -> list[Program]:
         Program("worker", [*celery, "worker", "--without-gossip", "--without-mingle"]),
         Program("beat", [*celery, "beat", "--pidfile="]),
     ]
+    if settings.MQTT_URL:
+        programs.append(Program("mqtt", [python, "manage.py", "mqtt_bridge"]))
     if settings.DEMO:
         programs.append(Program("simulator", [python, "manage.py", "simulate"]))
     return programs

@@ -13,7 +13,7 @@ from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
 from sensors.access import users_within_rights_of
-from sensors.models import ApiKey, Asset, Pending, ReadingBatch, Sensor, Site
+from sensors.models import ApiKey, Asset, Import, Pending, ReadingBatch, Sensor, Site
 
 
 class VisibleChoices(admin.options.BaseModelAdmin):  # type: ignore[type-arg]
@@ -138,6 +138,15 @@ class ReadingBatchAdmin(ReadOnly, SiteScopedAdmin):
     list_filter = ["mode", "source"]
     date_hierarchy = "received_at"
     ordering = ["-received_at"]
+
+
+@admin.register(Import)
+class ImportAdmin(ReadOnly, SiteScopedAdmin):
+    list_display = ["name", "site", "uploaded_by", "created_at", "state", "rows", "stored", "refused"]
+    list_filter = [("site", VisibleRelatedFilter), "state"]
+    list_select_related = ["site", "uploaded_by"]
+    search_fields = ["name"]
+    date_hierarchy = "created_at"
 
 
 class DeadOrWaiting(admin.SimpleListFilter):

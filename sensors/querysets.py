@@ -69,6 +69,12 @@ class SensorFaultQuerySet(SiteScopedQuerySet):
         return self.filter(ended_at__isnull=True)
 
 
+class ImportQuerySet(SiteScopedQuerySet):
+    def at_work(self) -> Self:
+        """Those that a worker should be reading."""
+        return self.filter(state__in=("checking", "running"))
+
+
 class IdempotentRequestQuerySet(models.QuerySet):  # type: ignore[type-arg]
     def visible_to(self, user: Viewer) -> Self:
         return self.filter(user=user.pk)

@@ -2,7 +2,7 @@ from celery import shared_task
 from django.conf import settings
 from django.utils import timezone
 
-from sensors import outbox, retention, summary
+from sensors import imports, outbox, retention, summary
 
 
 @shared_task
@@ -34,3 +34,21 @@ def audit_summaries() -> None:
 def remove_old_rows() -> None:
     """Remove readings and records that have been kept long enough."""
     retention.remove_old_rows(timezone.now())
+
+
+@shared_task
+def take_turn(import_id: int) -> None:
+    """Read on in an uploaded file."""
+    imports.take_turn(import_id)
+
+
+@shared_task
+def resume_imports() -> None:
+    """Find imports whose worker or message was lost."""
+    imports.resume()
+
+
+@shared_task
+def forget_old_imports() -> None:
+    """Remove uploaded files that nobody wants any more."""
+    imports.forget_old()

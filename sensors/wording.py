@@ -21,6 +21,18 @@ def measured(value: float, unit: str) -> str:
     return number if unit == "1" else f"{number} {unit}"
 
 
+def lasting(seconds: float) -> str:
+    """A length of time with as much detail as one can use.
+
+    >>> lasting(0.25), lasting(90), lasting(7_200), lasting(200_000)
+    ('0.25 s', '1.5 min', '2 h', '2.3 days')
+    """
+    for size, name in ((86_400, "days"), (3600, "h"), (60, "min")):
+        if seconds >= size * (2 if name == "days" else 1):
+            return f"{seconds / size:.1f}".removesuffix(".0") + f" {name}"
+    return f"{seconds:.3g} s"
+
+
 def clock(at: datetime, zone: tzinfo) -> str:
     """A time to the minute on the wall clock of a site; the year only when it is not the present one.
 

@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import urlsplit, urlunsplit
 
 import httpx
 import psutil
@@ -60,6 +61,19 @@ class Platform:
         if done.returncode:
             raise RuntimeError(f"manage.py {' '.join(arguments)} failed:\n{done.stdout}{done.stderr}")
         return done.stdout
+
+
+def child_environment() -> dict[str, str]:
+    """For a process of our code that works in the database of the present test (which must not be in a transaction).
+
+    PostgreSQL knows its connections by the application name "child".
+    """
+    from django.conf import settings
+
+    address = urlsplit(os.environ["DATABASE_URL"])
+    query = "&".join(part for part in (address.query, "application_name=child") if part)
+    url = urlunsplit(address._replace(path="/" + settings.DATABASES["default"]["NAME"], query=query))
+    return os.environ | {"DJANGO_SETTINGS_MODULE": "config.settings", "DATABASE_URL": url}
 
 
 def free_port() -> int:

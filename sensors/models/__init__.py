@@ -1,6 +1,7 @@
 """Sites, assets, sensors, their readings and how far those can be trusted, and the outbox of work that they cause."""
 
 from sensors.models.access import ApiKey
+from sensors.models.imports import Import
 from sensors.models.intake import Annotation, AuditEntry, Correction, IdempotentRequest, Quarantined
 from sensors.models.plant import Asset, Sensor, Site
 from sensors.models.quality import QualityPolicy, SensorFault, SensorProfile
@@ -16,6 +17,7 @@ __all__ = [
     "DirtyHour",
     "HourlySummary",
     "IdempotentRequest",
+    "Import",
     "Pending",
     "QualityPolicy",
     "Quarantined",

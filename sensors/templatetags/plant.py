@@ -34,6 +34,16 @@ def measured(value: float | None, sensor: Sensor) -> str:
 
 
 @register.simple_tag
+def in_unit(value: float, unit: str) -> str:
+    return wording.measured(value, unit)
+
+
+@register.simple_tag
+def lasting(seconds: float) -> str:
+    return wording.lasting(seconds)
+
+
+@register.simple_tag
 def percent(share: float) -> str:
     return f"{share:.0%}".replace("%", " %")
 

@@ -9,6 +9,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
+from django.core.files.uploadedfile import SimpleUploadedFile
+
 Things = dict[str, Any]
 
 EVERYBODY = frozenset({"viewer", "operator", "technician", "engineer", "admin", "integration"})
@@ -36,10 +38,16 @@ class Row:
     query: str = ""
     kwargs: dict[str, str] = field(default_factory=dict)
     path: str = ""  # for URLs without a name; {pk} stands for the object's
+    multipart: bool = False  # how the API is sent to; otherwise as JSON
 
     @property
     def id(self) -> str:
         return f"{self.method} {self.url}"
+
+
+def _upload(plant: Things) -> dict[str, Any]:
+    rows = b"timestamp,value\n2026-01-01T00:00:00Z,1\n"
+    return {"site": plant["site"].pk, "file": SimpleUploadedFile("pump.csv", rows)}
 
 
 WEB = [
@@ -49,6 +57,11 @@ WEB = [
     Row("GET", "sensors:asset", EVERYBODY, of="asset"),
     Row("GET", "sensors:readings", EVERYBODY, of="sensor"),
     Row("GET", "sensors:series", EVERYBODY, of="sensor"),
+    Row("GET", "sensors:imports", ENGINEERS),
+    Row("POST", "sensors:imports", ENGINEERS, answers=302, elsewhere=400, send=_upload),
+    Row("GET", "sensors:import", ENGINEERS, of="import"),
+    Row("POST", "sensors:import-start", ENGINEERS, of="import", answers=302),
+    Row("POST", "sensors:import-cancel", ENGINEERS, of="import", answers=302),
     Row("GET", "alerts:inbox", EVERYBODY),
     Row("GET", "alerts:open-panel", EVERYBODY),
     Row("GET", "alerts:attention-panel", EVERYBODY),
@@ -135,6 +148,12 @@ API = [
         Row("GET", f"api:{name}-export", EVERYBODY)
         for name in ("asset", "sensor", "batch", "alert", "work-order", "verdict", "anomaly")
     ),
+    Row("GET", "api:import-list", ENGINEERS),
+    Row("POST", "api:import-list", ENGINEERS, answers=201, elsewhere=400, send=_upload, multipart=True),
+    Row("GET", "api:import-detail", ENGINEERS, of="import"),
+    # Its file is gone.
+    Row("POST", "api:import-run", ENGINEERS, of="import", answers=409),
+    Row("POST", "api:import-cancel", ENGINEERS, of="import"),
     Row("GET", "api:alert-list", EVERYBODY),
     Row("GET", "api:alert-detail", EVERYBODY, of="alert"),
     Row("POST", "api:alert-acknowledge", OPERATORS, of="alert"),
@@ -203,6 +222,7 @@ ADMIN_MODELS = {
     "sensors.asset": (TECHNICIANS, ENGINEERS, ENGINEERS),
     "sensors.sensor": (TECHNICIANS, ENGINEERS, ENGINEERS),
     "sensors.readingbatch": (TECHNICIANS, NOBODY, NOBODY),
+    "sensors.import": (ENGINEERS, NOBODY, NOBODY),
     "sensors.pending": (ENGINEERS, NOBODY, NOBODY),
     "sensors.apikey": (ADMINS, ADMINS, ADMINS),
     "alerts.alert": (TECHNICIANS, NOBODY, NOBODY),
@@ -250,6 +270,7 @@ def _admin_rows(model: str) -> list[Row]:
 WEB += [
     Row("GET", url, EVERYBODY, of=kind, answers=302, elsewhere=302)
     for kind, urls in {
+        "import": ("sensors:import-start", "sensors:import-cancel"),
         "alert": ("alerts:acknowledge", "alerts:resolve", "maintenance:open-for-alert"),
         "work_order": ("maintenance:start", "maintenance:log", "maintenance:close", "maintenance:cancel"),
     }.items()

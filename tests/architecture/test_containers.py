@@ -8,12 +8,14 @@ from typing import Any
 import pytest
 import yaml
 from django.conf import settings
+from django.test import override_settings
 
 from config.supervisor import Program, app_programs, embedded_servers
 
 COMPOSE: dict[str, Any] = yaml.safe_load((settings.BASE_DIR / "docker-compose.yml").read_text())
 SERVICES: dict[str, Any] = COMPOSE["services"]
-PROGRAMS = [program for program in app_programs() if program.name != "simulator"]
+with override_settings(MQTT_URL="mqtt://broker.example.com"):
+    PROGRAMS = [program for program in app_programs() if program.name != "simulator"]
 
 
 def in_a_container(program: Program) -> list[str]:

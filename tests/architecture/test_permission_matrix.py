@@ -40,7 +40,7 @@ class World:
             client.cookies = SimpleCookie(self.cookies[role].output(header="", sep=";"))
         path = _path(row, plant)
         is_api = path.startswith("/api/")
-        options: dict[str, Any] = {"content_type": "application/json"} if is_api and row.method != "GET" else {}
+        options: dict[str, Any] = {"content_type": "application/json"} if is_api and not row.multipart else {}
         if row.method != "GET":
             options["data"] = row.send(plant) if row.send else {}
         with transaction.atomic():

@@ -5,11 +5,13 @@ from datetime import UTC, datetime
 from alerts.models import Alert, Severity
 from maintenance.models import MaintenanceLog, Verdict, WorkOrder
 from mlops.models import Anomaly, Baseline
-from sensors.models import Pending, ReadingBatch
+from sensors.models import Import, Pending, ReadingBatch
 from tests.architecture.permissions import Things
 from tests.conftest import make_plant, make_user
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
+
+LAYOUT = {"columns": [{"name": "time", "role": "timestamp"}, {"name": "a", "role": "value", "sensor_id": "a"}]}
 
 
 def make_things(name: str) -> Things:
@@ -53,6 +55,7 @@ def make_things(name: str) -> Things:
         "verdict": verdict,
         "batch": batch,
         "readingbatch": batch,
+        "import": Import.objects.create(site=plant.site, uploaded_by=user, name=f"{name}.csv", size=1, layout=LAYOUT),
         "pending": Pending.objects.create(batch=batch, consumer="score", error=f"{name} broke"),
         "anomaly": anomaly,
         "baseline": Baseline.objects.create(sensor=sensor, valid_from=NOON, readings=1, span_seconds=1),

@@ -94,8 +94,8 @@ def test_columns_can_be_named(write: Callable[[str], Path]) -> None:
 
 
 def test_unknown_columns_are_listed(write: Callable[[str], Path]) -> None:
-    with pytest.raises(CommandError, match="Wert, Zeit"):
-        run(write("Wert,Zeit\n20.5,2026-01-01T12:00:00Z\n"))
+    with pytest.raises(CommandError, match="Pumpe, Motor"):
+        run(write("Pumpe,Motor\n20.5,21.5\n"))
 
 
 def test_bad_rows_are_counted_by_reason_and_the_good_ones_stored(write: Callable[[str], Path]) -> None:
@@ -105,7 +105,13 @@ def test_bad_rows_are_counted_by_reason_and_the_good_ones_stored(write: Callable
     )
     report = run(file)
     assert (report["rows"], report["stored"]) == (6, 1)
-    assert report["rejected"] == {"invalid_row": 3, "value_not_finite": 1, "timestamp_in_future": 1}
+    assert report["rejected"] == {
+        "invalid_value": 1,
+        "invalid_timestamp": 1,
+        "malformed_row": 1,
+        "value_not_finite": 1,
+        "timestamp_in_future": 1,
+    }
 
 
 def test_a_dry_run_reports_and_stores_nothing(write: Callable[[str], Path]) -> None:

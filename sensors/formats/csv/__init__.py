@@ -7,10 +7,11 @@ on where it was interrupted. A line is a row: quoted text may not go over a line
 """
 
 from sensors.formats.csv.guess import guess
-from sensors.formats.csv.layout import Column, Layout, Role, TimeFormat, parse_layout
+from sensors.formats.csv.layout import DELIMITERS, Column, Layout, Role, TimeFormat, parse_layout
 from sensors.formats.csv.reader import Chunk, Position, plain, read, sample_of
 
 __all__ = [
+    "DELIMITERS",
     "Chunk",
     "Column",
     "Layout",

@@ -75,6 +75,36 @@ class Layout(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             detail = f"Time zone {self.timezone!r} is not known; write it like Europe/Berlin."
             raise Refused("unknown_timezone", detail, 400) from error
 
+    def with_roles(self, names: dict[Role, str]) -> "Layout":
+        """The same with the named columns in these roles and no others. Raises Refused for a column there is not."""
+        columns = [
+            msgspec.structs.replace(column, role=Role.IGNORE) if column.role in names else column
+            for column in self.columns
+        ]
+        for role, name in names.items():
+            wanted = name.strip().lower()
+            place = next((at for at, column in enumerate(columns) if column.name.lower() == wanted), None)
+            if place is None:
+                raise _refused(f"There is no column {name!r}; there are: {self._names()}.")
+            columns[place] = msgspec.structs.replace(columns[place], role=role)
+        return msgspec.structs.replace(self, columns=columns)
+
+    def of_one_sensor(self, sensor_id: str, unit: str) -> "Layout":
+        """The same with one column of values, the first, which is this sensor's."""
+        first = (self.places(Role.VALUE) or [-1])[0]
+        columns = [
+            msgspec.structs.replace(column, sensor_id=sensor_id, unit=unit)
+            if place == first
+            else msgspec.structs.replace(column, role=Role.IGNORE)
+            if column.role in (Role.VALUE, Role.SENSOR, Role.UNIT)
+            else column
+            for place, column in enumerate(self.columns)
+        ]
+        return msgspec.structs.replace(self, columns=columns)
+
+    def _names(self) -> str:
+        return ", ".join(column.name for column in self.columns[:50])
+
     def check(self) -> None:
         """Raises Refused when a file could not be read this way; the message says what to change."""
         if not 0 < len(self.columns) <= MAX_COLUMNS:
@@ -89,10 +119,8 @@ class Layout(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     def _check_roles(self) -> None:
         values = self.places(Role.VALUE)
         if not self.places(Role.TIMESTAMP) or not values:
-            names = ", ".join(column.name for column in self.columns[:50])
-            raise _refused(
-                f"Name a column of times and one of values (timestamp=COLUMN,value=COLUMN); there are: {names}."
-            )
+            detail = "Name a column of times and one of values (timestamp=COLUMN,value=COLUMN); there are"
+            raise _refused(f"{detail}: {self._names()}.")
         for role in (Role.SENSOR, Role.QUALITY, Role.UNIT):
             if len(self.places(role)) > 1:
                 raise _refused(f"Only one column can be the {role}.")

@@ -5,25 +5,31 @@ from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
+import msgspec
 from django.conf import settings
+from django.contrib.auth.models import User
 from django.core.management.base import BaseCommand, CommandError
 from django.db import transaction
 from tqdm import tqdm
 
-from sensors import outbox, units
+from sensors import imports, lookup, outbox, units
+from sensors.access import Sender
 from sensors.columns import Columns
 from sensors.errors import Refused
 from sensors.formats import csv
+from sensors.imports.report import line_of
 from sensors.ingest import Stored, store_batch
 from sensors.models import Asset, Pending, ReadingBatch, Sensor, Site
+
+DELIMITERS = {name: sign for sign, name in csv.DELIMITERS.items()}
 
 
 @dataclass
 class Report:
-    """What became of a file, row by row."""
+    """What became of a file, reading by reading."""
 
+    layout: csv.Layout
     rows: int = 0
     stored: int = 0
     duplicates: int = 0
@@ -36,47 +42,50 @@ class Report:
         self.stored += stored.accepted
         self.duplicates += stored.duplicates
         self.rejected.update(row.code for row in stored.rejected)
-        # Line 1 is the header.
-        lines = [f"line {row.index + 2}: {row.code}: {row.detail}" for row in stored.rejected]
-        self.first_rejections += lines[: max(0, 5 - len(self.first_rejections))]
-        if stored.batch_id:
-            self.batches.append(stored.batch_id)
+        for row in stored.rejected[: max(0, 5 - len(self.first_rejections))]:
+            self.first_rejections.append(f"line {line_of(row.index, self.layout)}: {row.code}: {row.detail}")
 
 
 class Command(BaseCommand):
     help = (
-        "Read a CSV file (gzipped or not) of one sensor's past into the platform. The readings are stored and scored "
-        "like any others; alerts are recorded as historical, nobody is notified. Importing again stores nothing twice."
+        "Read a CSV or TSV file (gzipped or not) of the past into the platform: of one sensor, with a column for each "
+        "sensor (wide), or with a column that names the sensor (long). The readings are stored and scored like any "
+        "others; alerts are recorded as historical, nobody is notified. Importing again stores nothing twice."
     )
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument("file", type=Path)
-        parser.add_argument("--sensor", required=True, help="sensor_id; created on the asset 'Imported' if it is new")
-        parser.add_argument("--unit", required=True, help="unit of the values, for example °C, mm/s or kPa")
+        parser.add_argument(
+            "--sensor",
+            help="sensor_id of a file of one sensor; created on the asset 'Imported' if it is new. "
+            "Without it the columns are taken as they are named",
+        )
+        parser.add_argument("--unit", help="unit of the values, for example °C, mm/s or kPa; needed with --sensor")
         parser.add_argument("--timezone", help="zone of times that carry none, for example Europe/Berlin")
-        parser.add_argument("--column-map", default="", help="for example timestamp=Zeit,value=Wert")
-        parser.add_argument("--site", help="site of a new sensor; not needed where there is only one")
+        parser.add_argument(
+            "--column-map", default="", help="for example timestamp=Zeit,value=Wert (also sensor, quality, unit)"
+        )
+        parser.add_argument("--layout", choices=["auto", "single", "wide", "long"], default="auto")
+        parser.add_argument("--delimiter", choices=list(DELIMITERS), help="guessed unless given")
+        parser.add_argument("--decimal", choices=[".", ","], help="guessed unless given")
+        parser.add_argument(
+            "--time-format", choices=[str(name) for name in csv.TimeFormat], help="guessed unless given"
+        )
+        parser.add_argument("--site", help="site of new sensors; not needed where there is only one")
         parser.add_argument("--dry-run", action="store_true", help="check every row and store nothing")
         parser.add_argument("--json", action="store_true", help="print the result as one JSON object")
 
     def handle(self, *args: Any, **options: Any) -> None:
-        unit = units.canonical(options["unit"])
-        if unit is None:
+        if options["sensor"] and units.canonical(options["unit"] or "?") is None:
             raise CommandError(f"Unit {options['unit']!r} is not known. Known: {', '.join(units.CONVERSIONS)}.")
-        try:
-            zone = ZoneInfo(options["timezone"]) if options["timezone"] else None
-        except (ZoneInfoNotFoundError, ValueError) as error:
-            raise CommandError(
-                f"Time zone {options['timezone']!r} is not known; write it like Europe/Berlin."
-            ) from error
-        column_map = dict(part.split("=", 1) for part in options["column_map"].split(",") if "=" in part)
         try:
             file = options["file"].open("rb")
         except OSError as error:
             raise CommandError(f"{options['file']}: {error.strerror}.") from error
         try:
             with file:
-                report = self._store(file, options, unit, zone, column_map)
+                layout = _layout(file, options)
+                report = self._store(file, layout, options)
         except Refused as refused:
             raise CommandError(refused.detail) from refused
         if not options["dry_run"]:
@@ -85,40 +94,25 @@ class Command(BaseCommand):
         if report.rows and not report.stored and not report.duplicates:
             raise CommandError("No row could be stored.")
 
-    def _sensor(self, sensor_id: str, unit: str, site_name: str | None) -> None:
-        if Sensor.objects.filter(sensor_id=sensor_id).exists():
-            return
-        sites = list(Site.objects.filter(name=site_name) if site_name else Site.objects.all()[:2])
-        if site_name and not sites:
-            raise CommandError(f"There is no site {site_name!r}.")
-        if len(sites) > 1:
-            raise CommandError(f"Sensor {sensor_id!r} is new and there are several sites: name one with --site.")
-        site = sites[0] if sites else Site.objects.create(name="Imported")
-        asset, _ = Asset.objects.get_or_create(site=site, name="Imported", defaults={"level": Asset.Level.AREA})
-        kind = next(
-            (kind for kind, default in units.DEFAULT_UNIT.items() if units.conversion(unit, default)), "generic"
-        )
-        sensor = Sensor(asset=asset, sensor_id=sensor_id, kind=kind, unit=unit)
-        sensor.clean_fields()
-        sensor.save()
-        self.stderr.write(f"Sensor {sensor_id} is new: created on asset {asset} of site {site}.")
-
-    def _store(
-        self, file: IO[bytes], options: dict[str, Any], unit: str, zone: ZoneInfo | None, column_map: dict[str, str]
-    ) -> Report:
-        report = Report()
+    def _store(self, file: IO[bytes], layout: csv.Layout, options: dict[str, Any]) -> Report:
+        report, dry_run = Report(layout), options["dry_run"]
+        newcomers = _Newcomers(options["site"])
         size = Path(file.name).stat().st_size
-        sensor_id, dry_run = options["sensor"], options["dry_run"]
-        if not dry_run:
-            self._sensor(sensor_id, unit, options["site"])
         with tqdm(total=size, unit="B", unit_scale=True, desc="Checking" if dry_run else "Storing") as bar:
-            for columns in csv.read(file, sensor_id=sensor_id, unit=unit, zone=zone, column_map=column_map):
+            for chunk in csv.read(file, layout):
                 with transaction.atomic():
-                    if dry_run:
-                        self._sensor(sensor_id, unit, options["site"])
-                    stored = store_batch(columns, source="import", mode=ReadingBatch.Mode.HISTORY)
+                    for said in newcomers.create(chunk.columns):
+                        self.stderr.write(said)
+                    stored = store_batch(
+                        chunk.columns, source="import", sender=newcomers.sender, mode=ReadingBatch.Mode.HISTORY
+                    )
+                    if stored.batch_id:
+                        new = ReadingBatch.objects.filter(pk__gte=stored.batch_id, source="import")
+                        report.batches += new.values_list("pk", flat=True)
                     transaction.set_rollback(dry_run)
-                report.add(columns, stored)
+                if dry_run:
+                    lookup.forget()
+                report.add(chunk.columns, stored)
                 bar.update(file.tell() - bar.n)
         return report
 
@@ -146,3 +140,65 @@ class Command(BaseCommand):
             self.stdout.write(f"{count:,} rows refused: {code}")
         for line in report.first_rejections:
             self.stdout.write(f"  {line}")
+
+
+def _layout(file: IO[bytes], options: dict[str, Any]) -> csv.Layout:
+    """As guessed, with what the options say instead. Raises Refused when that makes no sense."""
+    layout = imports.guess(file, options["file"].name, None)
+    file.seek(0)
+    said = {name: options[name] for name in ("timezone", "decimal") if options[name]}
+    if options["delimiter"]:
+        said["delimiter"] = DELIMITERS[options["delimiter"]]
+    if options["time_format"]:
+        said["time_format"] = csv.TimeFormat(options["time_format"])
+    layout = msgspec.structs.replace(layout, **said)
+    try:
+        names = dict(part.split("=", 1) for part in options["column_map"].split(",") if "=" in part)
+        layout = layout.with_roles({csv.Role(role.strip()): name for role, name in names.items()})
+    except ValueError as error:
+        raise CommandError(f"--column-map: {error}.") from error
+    if options["sensor"]:
+        layout = layout.of_one_sensor(options["sensor"], options["unit"])
+    layout.check()
+    if options["layout"] not in ("auto", layout.kind):
+        raise CommandError(
+            f"The file looks {layout.kind}, not {options['layout']}; name its columns with --column-map."
+        )
+    return layout
+
+
+class _Newcomers:
+    """Sensors that a file brings with it are created on the asset "Imported" of the site, which must be clear."""
+
+    def __init__(self, site_name: str | None) -> None:
+        self.site = Site.objects.filter(name=site_name).first() if site_name else None
+        if site_name and not self.site:
+            raise CommandError(f"There is no site {site_name!r}.")
+        self.seen: set[str] = set()
+
+    @property
+    def sender(self) -> Sender | None:
+        """Whoever may start this command may do everything; a named site narrows which sensors are meant."""
+        return Sender(user=User(is_superuser=True), site_id=self.site.pk) if self.site else None
+
+    def create(self, columns: Columns) -> list[str]:
+        """Returns what to tell about it. Raises CommandError when there are several sites and none is named."""
+        unit_of = {name: unit for name, unit in imports.units_sent(columns) if name not in self.seen}
+        self.seen |= unit_of.keys()
+        known = Sensor.objects.filter(sensor_id__in=list(unit_of))
+        known = known.filter(site=self.site) if self.site else known
+        new = sorted(unit_of.keys() - set(known.values_list("sensor_id", flat=True)))
+        if not new:
+            return []
+        site = self.site or _only_site(new[0])
+        asset, _ = Asset.objects.get_or_create(site=site, name="Imported", defaults={"level": Asset.Level.AREA})
+        imports.create_sensors({name: unit_of[name] for name in new}, site.pk, asset)
+        created = Sensor.objects.filter(site=site, sensor_id__in=new)
+        return [f"Sensor {one.sensor_id} is new: created on asset {asset} of site {site}." for one in created]
+
+
+def _only_site(sensor_id: str) -> Site:
+    sites = list(Site.objects.all()[:2])
+    if len(sites) > 1:
+        raise CommandError(f"Sensor {sensor_id!r} is new and there are several sites: name one with --site.")
+    return sites[0] if sites else Site.objects.create(name="Imported")

@@ -1,0 +1,59 @@
+"""A real MQTT broker of its own: Debian's mosquitto."""
+
+import shutil
+import signal
+import socket
+import subprocess
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from tests.platform import free_port
+
+MOSQUITTO = shutil.which("mosquitto", path="/usr/sbin:/usr/local/sbin:/usr/bin:/usr/local/bin")
+CONFIGURATION = """
+listener {port} 127.0.0.1
+allow_anonymous true
+user root
+persistence true
+persistence_location {directory}/
+autosave_on_changes true
+autosave_interval 1
+max_queued_messages 0
+set_tcp_nodelay true
+{more}
+"""
+
+
+@dataclass
+class Broker:
+    """It keeps what it was sent on disk, so that it survives `kill`."""
+
+    directory: Path
+    more: str = ""
+    port: int = field(default_factory=free_port)
+    process: "subprocess.Popen[bytes] | None" = None
+
+    @property
+    def url(self) -> str:
+        return f"mqtt://127.0.0.1:{self.port}"
+
+    def start(self) -> None:
+        assert MOSQUITTO
+        path = self.directory / "mosquitto.conf"
+        path.write_text(CONFIGURATION.format(port=self.port, directory=self.directory, more=self.more))
+        with (self.directory / "mosquitto.log").open("ab") as log:
+            self.process = subprocess.Popen([MOSQUITTO, "-c", str(path)], stdout=log, stderr=log)
+        deadline = time.monotonic() + 10
+        while time.monotonic() < deadline:
+            with socket.socket() as probe:
+                if probe.connect_ex(("127.0.0.1", self.port)) == 0:
+                    return
+            time.sleep(0.02)
+        raise TimeoutError((self.directory / "mosquitto.log").read_text())
+
+    def kill(self, number: int = signal.SIGKILL) -> None:
+        if self.process:
+            self.process.send_signal(number)
+            self.process.wait(10)
+            self.process = None
