@@ -1,12 +1,12 @@
 from django.urls import path
 
-from sensors import views
+from sensors.views import plant
 
 app_name = "sensors"
 urlpatterns = [
-    path("", views.overview, name="overview"),
-    path("assets/", views.assets, name="assets"),
-    path("assets/<int:pk>/", views.asset, name="asset"),
-    path("sensors/<int:pk>/readings/", views.readings, name="readings"),
-    path("sensors/<int:pk>/series.json", views.series, name="series"),
+    path("", plant.overview, name="overview"),
+    path("assets/", plant.assets, name="assets"),
+    path("assets/<int:pk>/", plant.asset, name="asset"),
+    path("sensors/<int:pk>/readings/", plant.readings, name="readings"),
+    path("sensors/<int:pk>/series.json", plant.series, name="series"),
 ]
