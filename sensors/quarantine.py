@@ -18,18 +18,14 @@ from django.db.models.fields.json import KT
 from django.db.models.functions import Coalesce
 from django.utils import timezone
 
-from sensors import audit
-from sensors.access import Sender
+from sensors import audit, by_hand
 from sensors.columns import Rejection
 from sensors.errors import Refused
-from sensors.formats import json as json_format
-from sensors.ingest import Stored, store_batch
+from sensors.ingest import Stored
 from sensors.models import Quarantined
 from sensors.querysets import Viewer
 from sensors.wall_clock import instants
 
-# What `store_batch` is told of rows that come from here: they stay in quarantine and do not enter it a second time.
-SOURCE = "quarantine"
 FIELDS = ("sensor_id", "timestamp", "value", "unit", "quality")
 # One transaction's worth.
 CHUNK_ROWS = 5_000
@@ -41,8 +37,10 @@ MOST_CAUSES = 200
 WAITING = Quarantined.State.WAITING
 
 ADVICE = {
-    "unknown_sensor": "Create the sensor with this key, or name the sensor that was meant. Then admit.",
+    "unknown_sensor": "Create the sensor, let it be discovered, or name the one that was meant. Then admit.",
     "ambiguous_sensor": "Several sites have a sensor with this key: send with a key of one site, or discard.",
+    "invalid_sensor_id": "Name the sensor that was meant: this cannot be the key of one.",
+    "too_many_discovered": "Place or ignore the sensors that were discovered. Then admit, and let these be discovered.",
     "sensor_retired": "Set the sensor active again if it is in use, name the one that replaced it, or discard.",
     "unknown_unit": "Name the unit that was meant, and have the sender corrected.",
     "unit_mismatch": "The unit does not fit this sensor: name the right unit, or the sensor that was meant.",
@@ -67,7 +65,7 @@ class Cause:
     def __str__(self) -> str:
         return " ".join(filter(None, (self.code, self.sensor_id, self.unit)))
 
-    def waiting(self, user: Viewer) -> "QuerySet[Quarantined]":
+    def waiting(self, user: Viewer) -> "QuerySet[Any]":
         rows = _keyed(Quarantined.objects.visible_to(user)).filter(site=self.site_id, code=self.code, state=WAITING)
         if self.sensor_id is not None:
             rows = rows.filter(sent_sensor=self.sensor_id)
@@ -78,13 +76,15 @@ class Cause:
 class Change:
     """What is done to each row of a group before it is admitted. Empty: nothing.
 
-    `zone` is where times without a zone were read off the wall.
+    `zone` is where times without a zone were read off the wall. With `discover`, sensors that are not known are created
+    and wait to be placed.
     """
 
     sensor_id: str = ""
     unit: str = ""
     shift: timedelta = timedelta(0)
     zone: tzinfo | None = None
+    discover: bool = False
 
     def applied_to(self, fields: dict[str, Any]) -> dict[str, Any]:
         changed = dict(fields)
@@ -209,7 +209,7 @@ def readmit_all(cause: Cause, by: User, change: Change | None = None) -> Outcome
     change = change or Change()
 
     def step(rows: list[Quarantined]) -> Outcome:
-        outcome, now = _send_again(rows, [change.applied_to(fields_of(row)) for row in rows], by)
+        outcome, now = _send_again(rows, [change.applied_to(fields_of(row)) for row in rows], by, change.discover)
         counts = {"admitted": outcome.admitted, "duplicates": outcome.duplicates, "refused": outcome.refused}
         detail = {"cause": asdict(cause), "change": change.as_json(), **counts, "reasons": outcome.reasons}
         audit.record("readmit", f"quarantine {cause}", by=by, site_id=cause.site_id, detail=detail, at=now)
@@ -255,7 +255,7 @@ def _in_turns(cause: Cause, by: User, step: Callable[[list[Quarantined]], Outcom
     return replace(total, left=cause.waiting(by).order_by().count())
 
 
-def _keyed(rows: "QuerySet[Quarantined]") -> "QuerySet[Quarantined]":
+def _keyed(rows: "QuerySet[Quarantined]") -> "QuerySet[Any]":
     blank = Value("", TextField())
     return rows.annotate(
         sent_sensor=Coalesce(KT("payload__sensor_id"), blank), sent_unit=Coalesce(KT("payload__unit"), blank)
@@ -267,13 +267,13 @@ def _locked(rows: "QuerySet[Quarantined]") -> "QuerySet[Quarantined]":
     return rows.select_for_update(of=("self",)).order_by("pk")
 
 
-def _send_again(rows: list[Quarantined], fields: list[dict[str, Any]], by: User) -> tuple[Outcome, datetime]:
+def _send_again(
+    rows: list[Quarantined], fields: list[dict[str, Any]], by: User, discover: bool = False
+) -> tuple[Outcome, datetime]:
     """Give locked rows of one site to `store_batch`, settle the stored ones, note the new reasons of the others."""
     now = timezone.now()
-    sender = Sender(user=by, site_id=rows[0].site_id, discovers=False)
-    # What cannot be read has nothing to send: an empty object keeps its place.
-    columns = json_format.parse(json.dumps(fields).encode())
-    stored = store_batch(columns, source=SOURCE, sender=sender)
+    # What cannot be read has nothing to send: its empty object keeps the places of the others.
+    stored = by_hand.send(fields, source="quarantine", by=by, site_id=rows[0].site_id, discover=discover)
     refused = {rejection.index: rejection for rejection in stored.rejected}
     settled = [row.pk for index, row in enumerate(rows) if index not in refused]
     _settle(settled, Quarantined.State.READMITTED, by, now, stored.batch_id)

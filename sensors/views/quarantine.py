@@ -87,7 +87,8 @@ def group(request: Request) -> HttpResponse:
 
 
 def _settle(request: Request, cause: Cause, site: Site | None, chosen: dict[str, Any]) -> HttpResponse:
-    if not request.user.has_perm("sensors.settle_quarantined"):
+    needed = ["sensors.settle_quarantined", *(["sensors.add_sensor"] if chosen["discover"] else [])]
+    if not request.user.has_perms(needed):
         raise PermissionDenied
     if request.POST.get("action") == "discard":
         outcome = quarantine.discard_all(cause, request.user)
@@ -107,6 +108,7 @@ def _change(chosen: dict[str, Any], site: Site | None) -> Change:
         unit=chosen["to_unit"],
         shift=timedelta(hours=chosen["shift_hours"] or 0),
         zone=site.timezone if site and chosen["site_clock"] else None,
+        discover=chosen["discover"],
     )
 
 

@@ -175,6 +175,13 @@ def test_a_key_with_a_slip_of_the_pen_creates_no_sensor(engineer: User, north: P
     assert Sensor.objects.count() == 2
 
 
+def test_unknown_sensors_are_discovered_where_that_is_asked_for(browser: Client, north: Plant) -> None:
+    refused(north.site)
+    browser.post(group_url(Cause(north.site.pk, "unknown_sensor")), {"action": "readmit", "discover": "on"})
+    assert Sensor.objects.discovered().get().sensor_id == "pmp1"
+    assert Reading.objects.count() == 1
+
+
 @pytest.mark.django_db(transaction=True)
 def test_two_people_at_once_settle_each_row_once(engineer: User, north: Plant) -> None:
     for number in range(200):
