@@ -6,8 +6,10 @@ from rest_framework.routers import SimpleRouter
 from alerts.api import AlertViewSet
 from maintenance.api import AlertWorkOrder, VerdictViewSet, WorkOrderViewSet
 from mlops.api import AnomalyViewSet
+from sensors.annotations_api import AnnotationViewSet, CorrectionViewSet
 from sensors.api import AssetViewSet, BatchViewSet, SensorReadings, SensorViewSet, SiteViewSet
 from sensors.doors.views import ReadingsDoor
+from sensors.quarantine_api import AuditEntryViewSet, QuarantinedViewSet
 
 app_name = "api"
 
@@ -16,6 +18,10 @@ router.register("sites", SiteViewSet, "site")
 router.register("assets", AssetViewSet, "asset")
 router.register("sensors", SensorViewSet, "sensor")
 router.register("batches", BatchViewSet, "batch")
+router.register("quarantine", QuarantinedViewSet, "quarantined")
+router.register("annotations", AnnotationViewSet, "annotation")
+router.register("corrections", CorrectionViewSet, "correction")
+router.register("audit-log", AuditEntryViewSet, "audit-entry")
 router.register("anomalies", AnomalyViewSet, "anomaly")
 router.register("alerts", AlertViewSet, "alert")
 router.register("work-orders", WorkOrderViewSet, "work-order")

@@ -2,7 +2,8 @@
 
 import re
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -18,6 +19,9 @@ from sensors.models import Asset, Sensor, Site
 SAMPLE_VALUES = 60
 # Sensors of a site that a suggestion is looked for among.
 MOST_NEIGHBOURS = 20_000
+# What the audit log says of a discovered sensor that was changed, and by its new state, how.
+ABOUT = ("asset_id", "name", "kind", "unit", "status")
+STEPS = {Sensor.Status.DISCOVERED: "change", Sensor.Status.ACTIVE: "place", Sensor.Status.RETIRED: "ignore"}
 _SEPARATOR = re.compile(r"[._:/-]")
 
 
@@ -116,32 +120,44 @@ def placeable(sites: Iterable[Any]) -> Any:
     return Asset.objects.filter(site__in=sites).exclude(name=WAITING_ROOM)
 
 
-def place(sensor: Sensor, asset: Asset, by: User, **about: Any) -> Sensor:
+def place(sensor: Sensor, asset: Asset, by: User, **about: Any) -> None:
     """Put a discovered sensor on an asset and into use; `about` may say its `name`, `kind` and `unit`.
 
     With another unit the values that are stored already mean that unit: nothing is converted. Raises Refused when the
     sensor waits no longer, or the model's ValidationError when it cannot be so.
     """
-    with transaction.atomic():
-        sensor = _locked(sensor)
-        before = _about(sensor)
+    with seeing_to(sensor, by):
         sensor.asset, sensor.status = asset, Sensor.Status.ACTIVE
         for name, value in about.items():
             setattr(sensor, name, value)
         sensor.full_clean()
         sensor.save()
-        note(sensor, "place", before, by)
-    return sensor
 
 
 def ignore(sensor: Sensor, by: User) -> None:
     """Retire a discovered sensor: its readings are refused from now on. Raises Refused when it waits no longer."""
-    with transaction.atomic():
-        sensor = _locked(sensor)
-        before = _about(sensor)
+    with seeing_to(sensor, by):
         sensor.status = Sensor.Status.RETIRED
         sensor.save(update_fields=["status"])
-        note(sensor, "retire", before, by)
+
+
+@contextmanager
+def seeing_to(sensor: Sensor, by: User) -> Iterator[None]:
+    """Around the change of a discovered sensor: one person at a time, and the audit log says what it was and is.
+
+    Raises Refused when it waits no longer.
+    """
+    with transaction.atomic():
+        waiting = Sensor.objects.discovered().select_for_update().filter(pk=sensor.pk)
+        before = waiting.values(*ABOUT).first()
+        if before is None:
+            raise Refused("already_placed", f"Somebody has seen to {sensor.sensor_id} already.")
+        yield
+        detail = {"before": before, "after": {name: getattr(sensor, name) for name in ABOUT}}
+        action = STEPS[Sensor.Status(sensor.status)]
+        audit.record(action, f"sensor {sensor.pk}", by=by, site_id=sensor.site_id, detail=detail)
+        live.publish("readings", site_id=sensor.site_id, asset_id=sensor.asset_id)
+    lookup.forget()
 
 
 def new_machine(site: Site, name: str, parent: Asset | None) -> Asset:
@@ -156,23 +172,4 @@ def new_machine(site: Site, name: str, parent: Asset | None) -> Asset:
         found.save()
     elif found.name == WAITING_ROOM or (parent and found.parent_id != parent.pk):
         raise Refused("asset_exists", f"There is an asset {name!r} already, elsewhere; choose it from the list.")
-    return found
-
-
-def note(sensor: Sensor, action: str, before: dict[str, Any], by: User) -> None:
-    """Write down what a discovered sensor was and is, and let ingest and open pages know."""
-    detail = {"before": before, "after": _about(sensor)}
-    audit.record(action, f"sensor {sensor.pk}", by=by, site_id=sensor.site_id, detail=detail)
-    lookup.forget()
-    live.publish("readings", site_id=sensor.site_id, asset_id=sensor.asset_id)
-
-
-def _about(sensor: Sensor) -> dict[str, Any]:
-    return {name: getattr(sensor, name) for name in ("asset_id", "name", "kind", "unit", "status")}
-
-
-def _locked(sensor: Sensor) -> Sensor:
-    found: Sensor | None = Sensor.objects.discovered().select_for_update(of=("self",)).filter(pk=sensor.pk).first()
-    if found is None:
-        raise Refused("already_placed", f"Somebody has seen to {sensor.sensor_id} already.")
     return found

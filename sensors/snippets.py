@@ -7,9 +7,6 @@ from django.conf import settings
 
 from sensors.models import Sensor
 
-# A plausible value to begin with.
-VALUE = 61.5
-
 
 @dataclass(frozen=True)
 class Snippet:
@@ -20,17 +17,18 @@ class Snippet:
     note: str = ""
 
 
-def for_sensor(sensor: Sensor, base: str) -> list[Snippet]:
-    """The ways into the installation at `base` (scheme and host, no slash at the end)."""
+def for_sensor(sensor: Sensor, base: str, value: float) -> list[Snippet]:
+    """The ways into the installation at `base` (scheme and host, no slash at the end), with a plausible `value`."""
+    example = f"{value:.4g}"
     return [
-        Snippet("curl", _curl(sensor, base), "In a shell. What it answers says what was stored, or why not."),
-        Snippet("Python", _python(sensor, base), "Needs the package requests."),
+        Snippet("curl", _curl(sensor, base, example), "In a shell. What it answers says what was stored, or why not."),
+        Snippet("Python", _python(sensor, base, example), "Needs the package requests."),
         Snippet(
             "Telegraf",
-            _telegraf(sensor, base),
+            _telegraf(sensor, base, example),
             "Lines for telegraf.conf. Replace the input by your own; the two tags tell which sensor and unit it is.",
         ),
-        Snippet("MQTT", _mqtt(sensor, base), _mqtt_note()),
+        Snippet("MQTT", _mqtt(sensor, base, example), _mqtt_note()),
     ]
 
 
@@ -38,16 +36,16 @@ def _unit(sensor: Sensor) -> str:
     return "" if sensor.unit == "1" else f', "unit": "{sensor.unit}"'
 
 
-def _curl(sensor: Sensor, base: str) -> str:
+def _curl(sensor: Sensor, base: str, value: str) -> str:
     return f"""\
 curl {base}/api/v1/readings/ \\
     -H "X-API-Key: $SM_KEY" -H "Content-Type: application/json" \\
-    -d '[{{"sensor_id": "{sensor.sensor_id}", "value": {VALUE}{_unit(sensor)},
+    -d '[{{"sensor_id": "{sensor.sensor_id}", "value": {value}{_unit(sensor)},
           "timestamp": "'$(date -u +%Y-%m-%dT%H:%M:%SZ)'"}}]'
 """
 
 
-def _python(sensor: Sensor, base: str) -> str:
+def _python(sensor: Sensor, base: str, value: str) -> str:
     return f"""\
 import os
 from datetime import datetime, timezone
@@ -57,7 +55,7 @@ import requests
 reading = {{
     "sensor_id": "{sensor.sensor_id}",
     "timestamp": datetime.now(timezone.utc).isoformat(),
-    "value": {VALUE}{_unit(sensor)},
+    "value": {value}{_unit(sensor)},
 }}
 answer = requests.post(
     "{base}/api/v1/readings/",
@@ -69,11 +67,11 @@ print(answer.status_code, answer.json())
 """
 
 
-def _telegraf(sensor: Sensor, base: str) -> str:
+def _telegraf(sensor: Sensor, base: str, value: str) -> str:
     unit = "" if sensor.unit == "1" else f'\n    unit = "{sensor.unit}"'
     return f"""\
 [[inputs.exec]]
-  commands = ["echo {VALUE}"]
+  commands = ["echo {value}"]
   data_format = "value"
   data_type = "float"
   name_override = "plant"
@@ -88,10 +86,10 @@ def _telegraf(sensor: Sensor, base: str) -> str:
 """
 
 
-def _mqtt(sensor: Sensor, base: str) -> str:
+def _mqtt(sensor: Sensor, base: str, value: str) -> str:
     host = urlsplit(getattr(settings, "MQTT_URL", "")).hostname or urlsplit(base).hostname
     return f"""\
-mosquitto_pub -h {host} -q 1 -t '{_topic(sensor)}' -m {VALUE}
+mosquitto_pub -h {host} -q 1 -t '{_topic(sensor)}' -m {value}
 """
 
 

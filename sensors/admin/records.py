@@ -1,5 +1,6 @@
 """Records of sites, assets, sensors, batches and keys for people."""
 
+from contextlib import nullcontext
 from typing import Any
 
 from django import forms
@@ -12,6 +13,7 @@ from django.utils import timezone
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
+from sensors import placement
 from sensors.access import users_within_rights_of
 from sensors.admin.base import ReadOnly, SiteScopedAdmin, VisibleChoices, VisibleRelatedFilter
 from sensors.models import ApiKey, Asset, Pending, ReadingBatch, Sensor, Site
@@ -55,7 +57,15 @@ class SensorAdmin(SiteScopedAdmin):
     actions = ["retire"]
 
     def get_readonly_fields(self, request: HttpRequest, obj: Model | None = None) -> list[str]:
-        return ["unit", "readings"] if obj else []
+        if obj is None:
+            return []
+        return ["readings"] if obj.status == Sensor.Status.DISCOVERED else ["unit", "readings"]  # type: ignore[attr-defined]
+
+    def save_model(self, request: HttpRequest, obj: Any, form: Any, change: bool) -> None:
+        assert isinstance(request.user, User)
+        waits = change and form.initial["status"] == Sensor.Status.DISCOVERED
+        with placement.seeing_to(obj, request.user) if waits else nullcontext():
+            super().save_model(request, obj, form, change)
 
     @admin.display(description="readings")
     def readings(self, sensor: Sensor) -> SafeString:

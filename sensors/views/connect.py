@@ -17,6 +17,8 @@ REFUSED_WITHIN = timedelta(minutes=30)
 # After this the newest reading no longer shows that the connection works.
 FRESH_WITHIN = timedelta(hours=1)
 
+FIRST_VALUE = 42.0
+
 
 @require_safe
 @permission_required("sensors.view_sensor", raise_exception=True)
@@ -32,7 +34,8 @@ def connect(request: Request, pk: int) -> HttpResponse:
     }
     if not request.htmx:
         base = request.build_absolute_uri("/").rstrip("/")
-        context["snippets"] = snippets.for_sensor(sensor, base)
+        # An example far from what the sensor measures would raise an alert when it is pasted.
+        context["snippets"] = snippets.for_sensor(sensor, base, latest.value if latest else FIRST_VALUE)
     return live_page(request, "sensors/connect.html", "sensors/_connection.html", context)
 
 

@@ -48,6 +48,7 @@ def _see_to(request: Request, rows: SensorQuerySet, form: Place) -> HttpResponse
     chosen = rows.filter(pk__in=[int(pk) for pk in asked if pk.isdecimal() and len(pk) < 19])[:ROWS_PER_PAGE]
     sensors = list(chosen)
     if not sensors:
+        form.full_clean()
         form.add_error(None, "Choose sensors in the list first.")
         return None
     action = "suggested" if only else request.POST.get("action")

@@ -40,11 +40,16 @@ def _sections(groups: list[dict[str, Any]]) -> Iterator[dict[str, Any]]:
         yield {
             "site": members[0]["example"].site,
             "code": code,
+            "title": _title(code),
             "advice": ADVICE.get(code, GENERAL_ADVICE),
             "rows": sum(group["rows"] for group in members),
             "groups": members,
             "url": _url(Cause(site, code)),
         }
+
+
+def _title(code: str) -> str:
+    return code.replace("_", " ").capitalize()
 
 
 def _url(cause: Cause, **more: Any) -> str:
@@ -76,6 +81,7 @@ def group(request: Request) -> HttpResponse:
     rows = cause.waiting(request.user)
     context = {
         "cause": cause,
+        "title": _title(cause.code),
         "site": site,
         "advice": ADVICE.get(cause.code, GENERAL_ADVICE),
         "count": rows.order_by().count(),
@@ -149,6 +155,7 @@ def row(request: Request, pk: int) -> HttpResponse:
     history = AuditEntry.objects.visible_to(request.user).filter(subject=f"quarantined {found.pk}").select_related("by")
     context = {
         "row": found,
+        "sent": sorted(found.payload.items(), key=lambda item: (*quarantine.FIELDS, item[0]).index(item[0])),
         "form": form,
         "refusal": refusal,
         "advice": ADVICE.get(found.code, GENERAL_ADVICE),

@@ -42,6 +42,10 @@ class Row:
         return f"{self.method} {self.url}"
 
 
+def a_stretch() -> dict[str, Any]:
+    return {"kind": "excluded", "start": "2026-01-01T00:00:00", "end": "2026-01-02T00:00:00"}
+
+
 WEB = [
     Row("GET", "health", PUBLIC, answers=frozenset({200, 503})),
     Row("GET", "sensors:overview", EVERYBODY),
@@ -49,6 +53,59 @@ WEB = [
     Row("GET", "sensors:asset", EVERYBODY, of="asset"),
     Row("GET", "sensors:readings", EVERYBODY, of="sensor"),
     Row("GET", "sensors:series", EVERYBODY, of="sensor"),
+    Row("GET", "sensors:connect", EVERYBODY, of="sensor"),
+    Row("GET", "sensors:annotations", EVERYBODY, of="asset"),
+    Row("GET", "sensors:annotate", TECHNICIANS, of="asset"),
+    Row("POST", "sensors:annotate", TECHNICIANS, of="asset", answers=302, send=lambda _: a_stretch()),
+    Row("GET", "sensors:remove-annotation", TECHNICIANS, of="annotation", answers=302),
+    Row("POST", "sensors:remove-annotation", TECHNICIANS, of="annotation", answers=302),
+    Row("GET", "sensors:enter", SENDERS, of="asset"),
+    Row(
+        "POST",
+        "sensors:enter",
+        SENDERS,
+        of="asset",
+        answers=302,
+        send=lambda plant: {
+            "at": "2026-03-01T12:00:00",
+            **{f"unit_{sensor.pk}": sensor.unit for sensor in plant["asset"].sensors.all()},
+            f"value_{plant['sensor'].pk}": 1,
+        },
+    ),
+    Row("GET", "sensors:correct", ENGINEERS, of="sensor", query="at=2026-03-01T12:00:00Z"),
+    Row(
+        "POST",
+        "sensors:correct",
+        ENGINEERS,
+        of="sensor",
+        answers=302,
+        query="at=2026-03-01T12:00:00Z",
+        send=lambda _: {"value": 2},
+    ),
+    Row("GET", "sensors:discovered", ENGINEERS),
+    Row("POST", "sensors:discovered", ENGINEERS, answers=422),
+    Row("GET", "sensors:place", ENGINEERS, of="discovered"),
+    Row(
+        "POST",
+        "sensors:place",
+        ENGINEERS,
+        of="discovered",
+        answers=302,
+        send=lambda plant: {"asset": plant["asset"].pk, "kind": "sound", "unit": "dB"},
+    ),
+    Row("GET", "sensors:quarantine", TECHNICIANS),
+    Row("GET", "sensors:quarantine-group", TECHNICIANS, query="code=unknown_sensor"),
+    Row("POST", "sensors:quarantine-group", ENGINEERS, answers=302, query="code=unknown_sensor"),
+    Row("GET", "sensors:quarantined", TECHNICIANS, of="quarantined"),
+    Row(
+        "POST",
+        "sensors:quarantined",
+        ENGINEERS,
+        of="quarantined",
+        answers=302,
+        send=lambda plant: {"sensor_id": plant["sensor"].sensor_id, "timestamp": "2026-01-01T00:00:00Z", "value": 1},
+    ),
+    Row("POST", "sensors:discard-quarantined", ENGINEERS, of="quarantined", answers=302),
     Row("GET", "alerts:inbox", EVERYBODY),
     Row("GET", "alerts:open-panel", EVERYBODY),
     Row("GET", "alerts:attention-panel", EVERYBODY),
@@ -129,6 +186,23 @@ API = [
     Row("GET", "api:sensor-detail", EVERYBODY, of="sensor"),
     Row("PATCH", "api:sensor-detail", ENGINEERS, of="sensor", send=lambda _: {"name": "Bearing"}),
     Row("GET", "api:sensor-readings", EVERYBODY, of="sensor"),
+    Row("GET", "api:quarantined-list", TECHNICIANS),
+    Row("GET", "api:quarantined-detail", TECHNICIANS, of="quarantined"),
+    Row("POST", "api:quarantined-readmit", ENGINEERS, of="quarantined"),
+    Row("POST", "api:quarantined-discard", ENGINEERS, of="quarantined"),
+    Row("GET", "api:annotation-list", EVERYBODY),
+    Row(
+        "POST",
+        "api:annotation-list",
+        TECHNICIANS,
+        answers=201,
+        elsewhere=400,
+        send=lambda plant: {"asset": plant["asset"].pk, "start": "2026-01-01T00:00:00Z", "end": "2026-01-02T00:00:00Z"},
+    ),
+    Row("GET", "api:annotation-detail", EVERYBODY, of="annotation"),
+    Row("POST", "api:annotation-remove", TECHNICIANS, of="annotation"),
+    Row("GET", "api:correction-list", EVERYBODY),
+    Row("GET", "api:audit-entry-list", ENGINEERS),
     Row("GET", "api:alert-list", EVERYBODY),
     Row("GET", "api:alert-detail", EVERYBODY, of="alert"),
     Row("POST", "api:alert-acknowledge", OPERATORS, of="alert"),
@@ -199,6 +273,10 @@ ADMIN_MODELS = {
     "sensors.readingbatch": (TECHNICIANS, NOBODY, NOBODY),
     "sensors.pending": (ENGINEERS, NOBODY, NOBODY),
     "sensors.apikey": (ADMINS, ADMINS, ADMINS),
+    "sensors.quarantined": (TECHNICIANS, NOBODY, NOBODY),
+    "sensors.auditentry": (ENGINEERS, NOBODY, NOBODY),
+    "sensors.correction": (TECHNICIANS, NOBODY, NOBODY),
+    "sensors.annotation": (TECHNICIANS, NOBODY, NOBODY),
     "alerts.alert": (TECHNICIANS, NOBODY, NOBODY),
     "maintenance.workorder": (TECHNICIANS, TECHNICIANS, TECHNICIANS),
     # The log in the table was written by somebody else; tests/maintenance/test_admin.py changes an own one.
@@ -244,6 +322,7 @@ def _admin_rows(model: str) -> list[Row]:
 WEB += [
     Row("GET", url, EVERYBODY, of=kind, answers=302, elsewhere=302)
     for kind, urls in {
+        "quarantined": ("sensors:discard-quarantined",),
         "alert": ("alerts:acknowledge", "alerts:resolve", "maintenance:open-for-alert"),
         "work_order": ("maintenance:start", "maintenance:log", "maintenance:close", "maintenance:cancel"),
     }.items()

@@ -5,7 +5,9 @@ from typing import Any
 import pytest
 from django.contrib.auth.models import User
 from django.db import connection
+from django.http import HttpResponse
 from django.test import Client
+from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 
 from sensors import quarantine
@@ -307,3 +309,105 @@ def test_a_technician_looks_but_settles_nothing(client: Client, people: dict[str
 @pytest.mark.parametrize("query", ["", "code=", "code=x&site=-1", "code=x&site=99999999999999999999", "code=x%00"])
 def test_a_cause_that_cannot_be_is_a_bad_request(browser: Client, query: str) -> None:
     assert browser.get(f"{reverse('sensors:quarantine-group')}?{query}").status_code == 400
+
+
+# ---- the API and the admin
+
+
+def post(client: Client, row: Quarantined, verb: str, **fields: Any) -> HttpResponse:
+    url = f"/api/v1/quarantine/{row.pk}/{verb}/"
+    answer: HttpResponse = client.post(url, fields, content_type="application/json")
+    return answer
+
+
+def test_a_program_corrects_and_admits_a_row(browser: Client, engineer: User, north: Plant) -> None:
+    row = refused(north.site)
+    answer = post(browser, row, "readmit", sensor_id=north.temperature.sensor_id)
+    assert answer.status_code == 200
+    assert (answer.json()["state"], answer.json()["settled_by"]) == ("readmitted", engineer.username)
+    assert Reading.objects.get().value == 20.5
+    assert post(browser, row, "discard").json()["code"] == "already_settled"
+
+
+def test_a_program_is_told_why_a_row_is_refused_again(browser: Client, north: Plant) -> None:
+    row = refused(north.site)
+    answer = post(browser, row, "readmit")
+    assert (answer.status_code, answer.json()["code"]) == (422, "unknown_sensor")
+    naive = post(browser, row, "readmit", sensor_id=north.temperature.sensor_id, timestamp="2026-03-01T12:00:00")
+    assert (naive.status_code, naive.json()["code"]) == (422, "naive_timestamp")
+    wrong = post(browser, row, "readmit", value="hot")
+    assert (wrong.status_code, wrong.json()["errors"][0]["field"]) == (400, "value")
+
+
+@pytest.mark.parametrize(
+    ("query", "count"),
+    [
+        ("", 2),
+        ("code=naive_timestamp", 1),
+        ("state=discarded", 0),
+        ("sensor_id=pmp1", 1),
+        ("site={other}", 0),
+        ("from=2096-01-01T00:00:00Z", 0),
+    ],
+)
+def test_rows_can_be_filtered(browser: Client, north: Plant, south: Plant, query: str, count: int) -> None:
+    refused(north.site)
+    refused(north.site, "naive_timestamp", sensor_id="other")
+    refused(south.site)
+    rows = browser.get(f"/api/v1/quarantine/?{query.format(other=south.site.pk)}").json()["results"]
+    assert len(rows) == count
+
+
+def test_the_audit_log_can_be_read(browser: Client, engineer: User, north: Plant) -> None:
+    quarantine.discard(refused(north.site), engineer)
+    (entry,) = browser.get("/api/v1/audit-log/?action=discard").json()["results"]
+    assert (entry["by"], entry["detail"]["payload"]["sensor_id"]) == (engineer.username, "pmp1")
+
+
+@pytest.mark.parametrize(("action", "state"), [("readmit", "readmitted"), ("discard", "discarded")])
+def test_the_admin_settles_rows(browser: Client, north: Plant, south: Plant, action: str, state: str) -> None:
+    good = refused(north.site, "sensor_retired", sensor_id=north.temperature.sensor_id)
+    elsewhere = refused(south.site, sensor_id=south.temperature.sensor_id)
+    form = {"action": action, "_selected_action": [good.pk, elsewhere.pk]}
+    page = browser.post(reverse("admin:sensors_quarantined_changelist"), form, follow=True).content.decode()
+    assert "1 admitted." in page or "1 discarded." in page
+    assert set(Quarantined.objects.values_list("pk", "state")) == {(good.pk, state), (elsewhere.pk, "waiting")}
+
+
+def test_the_admin_searches_by_the_key_that_was_sent(browser: Client, north: Plant) -> None:
+    refused(north.site, sensor_id="pmp7")
+    refused(north.site, sensor_id="fan1")
+    page = browser.get(reverse("admin:sensors_quarantined_changelist"), {"q": "pmp7"}).content.decode()
+    assert "pmp7" in page
+    assert "fan1" not in page
+
+
+def test_a_technician_does_not_settle_rows_in_the_admin(client: Client, people: dict[str, User], north: Plant) -> None:
+    row = refused(north.site, sensor_id=north.temperature.sensor_id)
+    client.force_login(people["technician"])
+    form = {"action": "readmit", "_selected_action": [row.pk]}
+    client.post(reverse("admin:sensors_quarantined_changelist"), form, follow=True)
+    assert not Reading.objects.exists()
+
+
+def test_those_that_wait_are_announced_to_who_may_see_them(
+    client: Client, people: dict[str, User], north: Plant, south: Plant
+) -> None:
+    refused(north.site)
+    refused(south.site)
+    for role, told in (("technician", True), ("operator", False)):
+        client.force_login(people[role])
+        for page in ("sensors:overview", "sensors:assets"):
+            assert ("1 reading was refused" in client.get(reverse(page)).content.decode()) is told
+
+
+def test_the_pages_cost_the_same_with_few_and_many_rows(browser: Client, north: Plant) -> None:
+    pages = [reverse("sensors:quarantine"), group_url(Cause(north.site.pk, "unknown_sensor"))]
+    counts = []
+    for keys in (["a"], [f"b{i}" for i in range(20)]):
+        for key in keys:
+            refused(north.site, sensor_id=key)
+        with CaptureQueriesContext(connection) as queries:
+            assert {browser.get(page).status_code for page in pages} == {200}
+        counts.append(len(queries))
+    assert counts[0] == counts[1]
