@@ -61,15 +61,25 @@
 
   // Plotly reads some tags in its texts; what people wrote is to be shown as it is.
   const plain = (text) => text.replaceAll("&", "&amp;").replaceAll("<", "&lt;");
-  const LONGEST_LABEL = 28;
+  const PIXELS_PER_LETTER = 6.5;
+  const LEAST_LETTERS = 4;
 
-  function shapeOfNote(series, note) {
+  // As much of the words as fits before the next note begins.
+  function labelOf(element, series, notes, note) {
+    const [from, to, start] = [series.from, series.to, note.start].map(Date.parse);
+    const next = Math.min(to, ...notes.map((other) => Date.parse(other.start)).filter((other) => other > start));
+    const share = (next - Math.max(start, from)) / (to - from);
+    const room = Math.floor((share * element.clientWidth) / PIXELS_PER_LETTER) - 2;
+    if (room < LEAST_LETTERS) return "";
+    return note.text.length > room ? `${note.text.slice(0, room - 1)}…` : note.text;
+  }
+
+  function shapeOfNote(element, series, notes, note) {
     const [name, percent] = NOTE_COLORS[note.kind] ?? NOTE_COLORS.note;
-    const text = note.text.length > LONGEST_LABEL ? `${note.text.slice(0, LONGEST_LABEL - 1)}…` : note.text;
     return {
       ...shade(series, Date.parse(note.start), Date.parse(note.end), color(name, percent)),
       line: { width: 1, color: color(name, 60), dash: "dot" },
-      label: { text: plain(text), textposition: "top left", font: { size: 11, color: color(name) } },
+      label: { text: plain(labelOf(element, series, notes, note)), textposition: "top left", font: { size: 11, color: color(name) } },
     };
   }
 
@@ -85,7 +95,7 @@
       shapes.push(shade(series, Date.parse(eventStart), Date.parse(eventEnd), color("critical", 20)));
     }
     const { notes = [] } = charts.get(element);
-    return [...notes.map((note) => shapeOfNote(series, note)), ...shapes];
+    return [...notes.map((note) => shapeOfNote(element, series, notes, note)), ...shapes];
   }
 
   function layoutOf(element, series, marks) {
