@@ -6,9 +6,11 @@ from rest_framework.routers import SimpleRouter
 from alerts.api import AlertViewSet
 from maintenance.api import AlertWorkOrder, VerdictViewSet, WorkOrderViewSet
 from mlops.api import AnomalyViewSet
+from sensors.annotations_api import AnnotationViewSet, CorrectionViewSet
 from sensors.api import AssetViewSet, BatchViewSet, SensorReadings, SensorViewSet, SiteViewSet
 from sensors.doors.views import ReadingsDoor
 from sensors.imports.api import ImportViewSet
+from sensors.quarantine_api import AuditEntryViewSet, QuarantinedViewSet
 from sensors.series_api import SensorExport, SensorSeries
 
 app_name = "api"
@@ -19,6 +21,10 @@ router.register("assets", AssetViewSet, "asset")
 router.register("sensors", SensorViewSet, "sensor")
 router.register("batches", BatchViewSet, "batch")
 router.register("imports", ImportViewSet, "import")
+router.register("quarantine", QuarantinedViewSet, "quarantined")
+router.register("annotations", AnnotationViewSet, "annotation")
+router.register("corrections", CorrectionViewSet, "correction")
+router.register("audit-log", AuditEntryViewSet, "audit-entry")
 router.register("anomalies", AnomalyViewSet, "anomaly")
 router.register("alerts", AlertViewSet, "alert")
 router.register("work-orders", WorkOrderViewSet, "work-order")

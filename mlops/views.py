@@ -1,17 +1,14 @@
 from typing import Any
 
 from django.contrib.auth.decorators import permission_required
-from django.core.exceptions import BadRequest
 from django.http import HttpResponse, JsonResponse
 from django.shortcuts import get_object_or_404, render
 from django.urls import reverse
-from django.utils.dateparse import parse_datetime
 from django.views.decorators.http import require_safe
 
 from mlops.models import Anomaly
-from mlops.querysets import AnomalyQuerySet
 from sensors.models import Asset
-from sensors.pages import Request
+from sensors.pages import Request, overlapping
 from sensors.wording import for_machines
 
 PANEL_ROWS = 10
@@ -32,24 +29,11 @@ def for_asset(request: Request, pk: int) -> HttpResponse:
 def marks(request: Request, pk: int) -> JsonResponse:
     """The anomalies of an asset for its charts, by sensor, newest first; `from` and `to` narrow them."""
     asset = get_object_or_404(Asset.objects.visible_to(request.user), pk=pk)
-    rows = _overlapping(Anomaly.objects.filter(sensor__asset=asset), request.GET.dict())
+    rows = overlapping(Anomaly.objects.filter(sensor__asset=asset), request.GET.dict())
     by_sensor: dict[int, list[dict[str, Any]]] = {}
     for anomaly in rows[:MAX_MARKS]:
         by_sensor.setdefault(anomaly.sensor_id, []).append(_mark(anomaly))
     return JsonResponse({"sensors": by_sensor})
-
-
-def _overlapping(rows: AnomalyQuerySet, asked: dict[str, str]) -> AnomalyQuerySet:
-    for name, lookup in (("from", "end__gte"), ("to", "start__lte")):
-        if name in asked:
-            try:
-                at = parse_datetime(asked[name])
-            except ValueError:
-                at = None
-            if at is None or at.tzinfo is None:
-                raise BadRequest(f"`{name}` must be an ISO 8601 time with a zone.")
-            rows = rows.filter(**{lookup: at})
-    return rows
 
 
 def _mark(anomaly: Anomaly) -> dict[str, Any]:

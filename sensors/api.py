@@ -1,8 +1,10 @@
 """The API's view of sites, assets, sensors and readings; readings come in through `sensors.doors`."""
 
+from contextlib import nullcontext
 from typing import Any
 
 from django.conf import settings
+from django.contrib.auth.models import User
 from django.core.exceptions import ValidationError as DjangoValidationError
 from django.db.models import FloatField, QuerySet
 from django.shortcuts import get_object_or_404
@@ -16,6 +18,7 @@ from drf_spectacular.utils import (
 from rest_framework import mixins, serializers
 from rest_framework.generics import ListAPIView
 
+from sensors import placement
 from sensors.exportable import ExportableViewSet
 from sensors.models import Asset, Pending, Reading, ReadingBatch, Sensor, Site
 from sensors.scoped import (
@@ -161,9 +164,17 @@ class AssetViewSet(EditableViewSet):
 
 
 class SensorViewSet(EditableViewSet):
-    queryset = Sensor.objects.all()
+    queryset = Sensor.objects.select_related("asset")
     serializer_class = SensorSerializer
     filterset_class = SensorFilter
+
+    def perform_update(self, serializer: Any) -> None:
+        """A change of a discovered sensor is written down: it decides what its values mean and where they belong."""
+        sensor = serializer.instance
+        assert isinstance(self.request.user, User)
+        waits = sensor.status == Sensor.Status.DISCOVERED
+        with placement.seeing_to(sensor, self.request.user) if waits else nullcontext():
+            serializer.save()
 
 
 class BatchViewSet(mixins.RetrieveModelMixin, ExportableViewSet):

@@ -2,15 +2,18 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import datetime
 from functools import wraps
 from typing import Any
 
 from django.contrib import messages
 from django.contrib.auth.models import User
+from django.core.exceptions import BadRequest
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse, HttpResponseNotAllowed
 from django.shortcuts import redirect, render
 from django.utils.cache import patch_vary_headers
+from django.utils.dateparse import parse_datetime
 from django.utils.http import url_has_allowed_host_and_scheme
 from django_htmx.middleware import HtmxDetails
 
@@ -45,6 +48,25 @@ def page_of(rows: "QuerySet[Any]", request: HttpRequest) -> Page:
     first = (number - 1) * ROWS_PER_PAGE
     found = list(rows[first : first + ROWS_PER_PAGE + 1])
     return Page(found[:ROWS_PER_PAGE], number, len(found) > ROWS_PER_PAGE)
+
+
+def overlapping(rows: "QuerySet[Any]", asked: dict[str, str]) -> "QuerySet[Any]":
+    """The rows whose `start` to `end` touches the stretch from `from` to `to`, as far as these are given."""
+    for name, lookup in (("from", "end__gte"), ("to", "start__lte")):
+        if name in asked:
+            rows = rows.filter(**{lookup: aware(name, asked[name])})
+    return rows
+
+
+def aware(name: str, text: str) -> datetime:
+    """The time in an address; raises BadRequest when it is none, or has no zone."""
+    try:
+        at = parse_datetime(text)
+    except ValueError:
+        at = None
+    if at is None or at.tzinfo is None:
+        raise BadRequest(f"`{name}` must be an ISO 8601 time with a zone.")
+    return at
 
 
 def live_page(request: Request, page: str, partial: str, context: dict[str, Any]) -> HttpResponse:

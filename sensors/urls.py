@@ -1,15 +1,27 @@
 from django.urls import path
 
-from sensors import views
 from sensors.imports import views as imports
+from sensors.views import annotations, connect, discovered, entry, plant, quarantine
 
 app_name = "sensors"
 urlpatterns = [
-    path("", views.overview, name="overview"),
-    path("assets/", views.assets, name="assets"),
-    path("assets/<int:pk>/", views.asset, name="asset"),
-    path("sensors/<int:pk>/readings/", views.readings, name="readings"),
-    path("sensors/<int:pk>/series.json", views.series, name="series"),
+    path("", plant.overview, name="overview"),
+    path("assets/", plant.assets, name="assets"),
+    path("assets/<int:pk>/", plant.asset, name="asset"),
+    path("assets/<int:pk>/enter/", entry.enter, name="enter"),
+    path("assets/<int:pk>/annotate/", annotations.annotate, name="annotate"),
+    path("assets/<int:pk>/annotations.json", annotations.marks, name="annotations"),
+    path("annotations/<int:pk>/remove/", annotations.take_back, name="remove-annotation"),
+    path("sensors/discovered/", discovered.discovered, name="discovered"),
+    path("sensors/<int:pk>/place/", discovered.place, name="place"),
+    path("sensors/<int:pk>/readings/", plant.readings, name="readings"),
+    path("sensors/<int:pk>/readings/correct/", entry.correct, name="correct"),
+    path("sensors/<int:pk>/connect/", connect.connect, name="connect"),
+    path("sensors/<int:pk>/series.json", plant.series, name="series"),
+    path("quarantine/", quarantine.causes, name="quarantine"),
+    path("quarantine/rows/", quarantine.group, name="quarantine-group"),
+    path("quarantine/<int:pk>/", quarantine.row, name="quarantined"),
+    path("quarantine/<int:pk>/discard/", quarantine.discard, name="discard-quarantined"),
     path("imports/", imports.index, name="imports"),
     path("imports/<int:pk>/", imports.show, name="import"),
     path("imports/<int:pk>/start/", imports.start, name="import-start"),

@@ -2,6 +2,21 @@
 
 from datetime import UTC, datetime, tzinfo
 
+from sensors.quality import Flag
+
+FLAGS = {
+    Flag.OUT_OF_RANGE: "outside the physical range",
+    Flag.STUCK: "stuck at one value",
+    Flag.SPIKE: "a spike",
+    Flag.RATE: "changed too fast",
+    Flag.GAP: "after a gap",
+    Flag.LATE: "came late",
+    Flag.OUT_OF_ORDER: "came after younger ones",
+    Flag.FUTURE: "ahead of the clock",
+    Flag.DUPLICATE: "sent with different values",
+    Flag.CLOCK_SKEW: "the sender’s clock is wrong",
+}
+
 
 def measured(value: float, unit: str) -> str:
     """A value with its unit, with as many digits as one can use.
@@ -57,3 +72,12 @@ def exact_clock(at: datetime, zone: tzinfo) -> str:
 def for_machines(at: datetime) -> str:
     """ISO 8601 in UTC, as `<time datetime>` and our JSON carry it."""
     return at.astimezone(UTC).isoformat().replace("+00:00", "Z")
+
+
+def flags_in_words(flags: int) -> str:
+    """What is doubted about a reading, or remarkable.
+
+    >>> flags_in_words(Flag.SPIKE | Flag.LATE), flags_in_words(0)
+    ('a spike, came late', '')
+    """
+    return ", ".join(words for flag, words in FLAGS.items() if flags & flag)

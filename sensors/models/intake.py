@@ -1,6 +1,7 @@
 """What happens to readings at the door: refused ones in quarantine, repeats of a request, changes made by people."""
 
 from django.conf import settings
+from django.core.exceptions import ValidationError
 from django.db import models
 from django.db.models import Q
 from django.utils import timezone
@@ -138,6 +139,13 @@ class Annotation(models.Model):
 
     def __str__(self) -> str:
         return f"{self.get_kind_display()} {self.start:%Y-%m-%d %H:%M}"
+
+    def clean(self) -> None:
+        """Raises ValidationError when it is about no stretch of time, or about a sensor of another asset."""
+        if self.start and self.end and self.start >= self.end:
+            raise ValidationError({"end": ValidationError("The end lies after the start.", code="invalid")})
+        if self.sensor and self.asset_id and self.sensor.asset_id != self.asset_id:
+            raise ValidationError({"sensor": ValidationError("The sensor is on another asset.", code="other_asset")})
 
 
 class AuditEntry(models.Model):

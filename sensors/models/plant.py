@@ -143,8 +143,10 @@ class Sensor(models.Model):
         if self.max_rate is not None and self.max_rate <= 0:
             raise _refused("max_rate", "invalid", "Values change by more than 0 a second.")
         before = Sensor.objects.filter(pk=self.pk).first() if self.pk else None
-        if before and before.unit != self.unit:
-            # The stored values would silently mean something else.
+        if before and before.status != self.status == Sensor.Status.DISCOVERED:
+            raise _refused("status", "fixed", "Somebody has seen to this sensor; it is not discovered anew.")
+        if before and before.unit != self.unit and before.status != Sensor.Status.DISCOVERED:
+            # The stored values would silently mean something else. Before, the unit was only inferred.
             raise _refused("unit", "fixed", "The unit of a sensor is fixed; retire it and create a new one.")
         if before and self.asset_id and before.site_id != self.asset.site_id:
             raise _refused("asset", "fixed", "A sensor stays at its site; retire it and create a new one.")

@@ -11,6 +11,7 @@
     const [r, g, b] = [1, 3, 5].map((i) => parseInt(value.slice(i, i + 2), 16));
     return `rgba(${r},${g},${b},${percent / 100})`;
   };
+  const NOTE_COLORS = { note: ["accent", 16], excluded: ["muted", 24], failure: ["critical", 12] };
   const MARK_COLORS = { credible_anomaly: ["critical", 22], further_investigation_needed: ["medium", 26] };
 
   // Offset of a zone, looked up once an hour of data: asking for every point would be slow.
@@ -58,6 +59,30 @@
     return { type: "rect", xref: "x", yref: "paper", x0: wall(x0, series.timezone), x1: wall(x1, series.timezone), y0: 0, y1: 1, fillcolor: fill, line: { width: 0 }, layer: "below" };
   }
 
+  // Plotly reads some tags in its texts; what people wrote is to be shown as it is.
+  const plain = (text) => text.replaceAll("&", "&amp;").replaceAll("<", "&lt;");
+  const PIXELS_PER_LETTER = 6.5;
+  const LEAST_LETTERS = 4;
+
+  // As much of the words as fits before the next note begins.
+  function labelOf(element, series, notes, note) {
+    const [from, to, start] = [series.from, series.to, note.start].map(Date.parse);
+    const next = Math.min(to, ...notes.map((other) => Date.parse(other.start)).filter((other) => other > start));
+    const share = (next - Math.max(start, from)) / (to - from);
+    const room = Math.floor((share * element.clientWidth) / PIXELS_PER_LETTER) - 2;
+    if (room < LEAST_LETTERS) return "";
+    return note.text.length > room ? `${note.text.slice(0, room - 1)}…` : note.text;
+  }
+
+  function shapeOfNote(element, series, notes, note) {
+    const [name, percent] = NOTE_COLORS[note.kind] ?? NOTE_COLORS.note;
+    return {
+      ...shade(series, Date.parse(note.start), Date.parse(note.end), color(name, percent)),
+      line: { width: 1, color: color(name, 60), dash: "dot" },
+      label: { text: plain(labelOf(element, series, notes, note)), textposition: "top left", font: { size: 11, color: color(name) } },
+    };
+  }
+
   function shapesOf(element, series, marks) {
     const shapes = marks.map((mark) =>
       shade(series, Date.parse(mark.start), Date.parse(mark.end), color(...(MARK_COLORS[mark.decision] ?? ["muted", 18])))
@@ -69,7 +94,8 @@
     if (eventStart && eventEnd && marks.length === 0) {
       shapes.push(shade(series, Date.parse(eventStart), Date.parse(eventEnd), color("critical", 20)));
     }
-    return shapes;
+    const { notes = [] } = charts.get(element);
+    return [...notes.map((note) => shapeOfNote(element, series, notes, note)), ...shapes];
   }
 
   function layoutOf(element, series, marks) {
@@ -85,6 +111,8 @@
       xaxis: { ...axis, type: "date", showgrid: false, range: [wall(Date.parse(series.from), series.timezone), wall(Date.parse(series.to), series.timezone)] },
       yaxis: { ...axis, nticks: 5, title: { text: series.unit === "1" ? "" : series.unit, standoff: 6 } },
       shapes: shapesOf(element, series, marks),
+      dragmode: marking ? "select" : "zoom",
+      selectdirection: "h",
       uirevision: element.dataset.query,
     };
   }
@@ -114,6 +142,39 @@
     const few = x.length <= 60;
     const trace = { x, y, mode: few ? "lines+markers" : "lines", type: "scatter", line: { color: color("accent"), width: 1.6 }, marker: { size: 4 }, connectgaps: false, hovertemplate: `%{y:,.5~g}${unit}<extra></extra>` };
     Plotly.react(element, [trace], layoutOf(element, series, marks), { displayModeBar: false });
+    listenForStretch(element);
+  }
+
+  // Marking: while the button is pressed, drawing over a chart chooses a stretch of time instead of zooming.
+  let marking = false;
+
+  function listenForStretch(element) {
+    const chart = charts.get(element);
+    if (chart.listening) return;
+    chart.listening = true;
+    element.on("plotly_selected", (event) => event?.range?.x && offerNote(element, event.range.x));
+  }
+
+  function offerNote(element, range) {
+    // Plotly's times are those of the site's wall clock already; the form takes whole seconds.
+    const [from, to] = range.map((x) => Date.parse(`${String(x).replace(" ", "T")}Z`)).sort((a, b) => a - b);
+    const iso = (ms) => new Date(ms).toISOString().slice(0, 19);
+    const stretch = { start: iso(Math.floor(from / 1000) * 1000), end: iso(Math.ceil(to / 1000) * 1000), sensor: element.dataset.sensor };
+    const bar = document.getElementById("stretch");
+    bar.querySelector("span").textContent = `${stretch.start.replace("T", " ")} to ${stretch.end.replace("T", " ")}`;
+    bar.querySelector("a").href = `${document.getElementById("mark").dataset.annotate}?${new URLSearchParams(stretch)}`;
+    bar.hidden = false;
+  }
+
+  function toggleMarking(button) {
+    marking = !marking;
+    button.setAttribute("aria-pressed", String(marking));
+    document.getElementById("stretch").hidden = true;
+    charts.forEach((_, element) => {
+      element.classList.toggle("marking", marking);
+      if (!element.classList.contains("js-plotly-plot")) return;
+      Plotly.relayout(element, { dragmode: marking ? "select" : "zoom", selections: [] });
+    });
   }
 
   const shared = new Map();
@@ -135,16 +196,15 @@
     chart.fetchedAt = performance.now();
     try {
       const series = await fetchJson(`${element.dataset.series}?${query}`);
-      let marks = [];
-      if (element.dataset.marks) {
-        // All charts of an asset ask for the same stretch of time, so that they share one answer.
-        const minute = (iso, up) => new Date(Math[up]((Date.parse(iso) / 60000)) * 60000).toISOString();
-        const stretch = new URLSearchParams({ from: minute(series.from, "floor"), to: minute(series.to, "ceil") });
-        const all = await fetchJson(`${element.dataset.marks}?${stretch}`);
-        marks = all.sensors[element.dataset.sensor] ?? [];
-      }
+      // All charts of an asset ask for the same stretch of time, so that they share one answer.
+      const minute = (iso, up) => new Date(Math[up]((Date.parse(iso) / 60000)) * 60000).toISOString();
+      const stretch = new URLSearchParams({ from: minute(series.from, "floor"), to: minute(series.to, "ceil") });
+      const about = async (url) => (url ? fetchJson(`${url}?${stretch}`) : {});
+      const [found, said] = await Promise.all([about(element.dataset.marks), about(element.dataset.annotations)]);
+      const marks = found.sensors?.[element.dataset.sensor] ?? [];
+      const notes = (said.annotations ?? []).filter(({ sensor }) => sensor === null || String(sensor) === element.dataset.sensor);
       if (query !== element.dataset.query) return;
-      Object.assign(chart, { series, marks });
+      Object.assign(chart, { series, marks, notes });
       draw(element);
     } catch {
       if (!chart.series) note(element, "The readings could not be loaded. Trying again shortly.");
@@ -199,6 +259,11 @@
     const everyChart = (what) => charts.forEach((_, element) => what(element));
     document.body.addEventListener("hint:readings", () => everyChart(refreshWhenDue));
     matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => everyChart(draw));
+    const mark = document.getElementById("mark");
+    if (mark) {
+      mark.hidden = false;
+      mark.addEventListener("click", () => toggleMarking(mark));
+    }
     document.addEventListener("click", (event) => {
       const link = event.target.closest("a[data-range]");
       if (!link || event.ctrlKey || event.metaKey || event.shiftKey) return;

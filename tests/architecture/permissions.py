@@ -50,6 +50,10 @@ def _upload(plant: Things) -> dict[str, Any]:
     return {"site": plant["site"].pk, "file": SimpleUploadedFile("pump.csv", rows)}
 
 
+def a_stretch() -> dict[str, Any]:
+    return {"kind": "excluded", "start": "2026-01-01T00:00:00", "end": "2026-01-02T00:00:00"}
+
+
 WEB = [
     Row("GET", "health", PUBLIC, answers=frozenset({200, 503})),
     Row("GET", "sensors:overview", EVERYBODY),
@@ -62,6 +66,59 @@ WEB = [
     Row("GET", "sensors:import", ENGINEERS, of="import"),
     Row("POST", "sensors:import-start", ENGINEERS, of="import", answers=302),
     Row("POST", "sensors:import-cancel", ENGINEERS, of="import", answers=302),
+    Row("GET", "sensors:connect", EVERYBODY, of="sensor"),
+    Row("GET", "sensors:annotations", EVERYBODY, of="asset"),
+    Row("GET", "sensors:annotate", TECHNICIANS, of="asset"),
+    Row("POST", "sensors:annotate", TECHNICIANS, of="asset", answers=302, send=lambda _: a_stretch()),
+    Row("GET", "sensors:remove-annotation", TECHNICIANS, of="annotation", answers=302),
+    Row("POST", "sensors:remove-annotation", TECHNICIANS, of="annotation", answers=302),
+    Row("GET", "sensors:enter", SENDERS, of="asset"),
+    Row(
+        "POST",
+        "sensors:enter",
+        SENDERS,
+        of="asset",
+        answers=302,
+        send=lambda plant: {
+            "at": "2026-03-01T12:00:00",
+            **{f"unit_{sensor.pk}": sensor.unit for sensor in plant["asset"].sensors.all()},
+            f"value_{plant['sensor'].pk}": 1,
+        },
+    ),
+    Row("GET", "sensors:correct", ENGINEERS, of="sensor", query="at=2026-03-01T12:00:00Z"),
+    Row(
+        "POST",
+        "sensors:correct",
+        ENGINEERS,
+        of="sensor",
+        answers=302,
+        query="at=2026-03-01T12:00:00Z",
+        send=lambda _: {"value": 2},
+    ),
+    Row("GET", "sensors:discovered", ENGINEERS),
+    Row("POST", "sensors:discovered", ENGINEERS, answers=422),
+    Row("GET", "sensors:place", ENGINEERS, of="discovered"),
+    Row(
+        "POST",
+        "sensors:place",
+        ENGINEERS,
+        of="discovered",
+        answers=302,
+        send=lambda plant: {"asset": plant["asset"].pk, "kind": "sound", "unit": "dB"},
+    ),
+    Row("GET", "sensors:quarantine", TECHNICIANS),
+    Row("GET", "sensors:quarantine-group", TECHNICIANS, query="code=unknown_sensor"),
+    Row("POST", "sensors:quarantine-group", ENGINEERS, answers=302, query="code=unknown_sensor"),
+    Row("GET", "sensors:quarantined", TECHNICIANS, of="quarantined"),
+    Row(
+        "POST",
+        "sensors:quarantined",
+        ENGINEERS,
+        of="quarantined",
+        answers=302,
+        send=lambda plant: {"sensor_id": plant["sensor"].sensor_id, "timestamp": "2026-01-01T00:00:00Z", "value": 1},
+    ),
+    Row("POST", "sensors:discard-quarantined", ENGINEERS, of="quarantined", answers=302),
     Row("GET", "alerts:inbox", EVERYBODY),
     Row("GET", "alerts:open-panel", EVERYBODY),
     Row("GET", "alerts:attention-panel", EVERYBODY),
@@ -154,6 +211,23 @@ API = [
     # Its file is gone.
     Row("POST", "api:import-run", ENGINEERS, of="import", answers=409),
     Row("POST", "api:import-cancel", ENGINEERS, of="import"),
+    Row("GET", "api:quarantined-list", TECHNICIANS),
+    Row("GET", "api:quarantined-detail", TECHNICIANS, of="quarantined"),
+    Row("POST", "api:quarantined-readmit", ENGINEERS, of="quarantined"),
+    Row("POST", "api:quarantined-discard", ENGINEERS, of="quarantined"),
+    Row("GET", "api:annotation-list", EVERYBODY),
+    Row(
+        "POST",
+        "api:annotation-list",
+        TECHNICIANS,
+        answers=201,
+        elsewhere=400,
+        send=lambda plant: {"asset": plant["asset"].pk, "start": "2026-01-01T00:00:00Z", "end": "2026-01-02T00:00:00Z"},
+    ),
+    Row("GET", "api:annotation-detail", EVERYBODY, of="annotation"),
+    Row("POST", "api:annotation-remove", TECHNICIANS, of="annotation"),
+    Row("GET", "api:correction-list", EVERYBODY),
+    Row("GET", "api:audit-entry-list", ENGINEERS),
     Row("GET", "api:alert-list", EVERYBODY),
     Row("GET", "api:alert-detail", EVERYBODY, of="alert"),
     Row("POST", "api:alert-acknowledge", OPERATORS, of="alert"),
@@ -225,6 +299,10 @@ ADMIN_MODELS = {
     "sensors.import": (ENGINEERS, NOBODY, NOBODY),
     "sensors.pending": (ENGINEERS, NOBODY, NOBODY),
     "sensors.apikey": (ADMINS, ADMINS, ADMINS),
+    "sensors.quarantined": (TECHNICIANS, NOBODY, NOBODY),
+    "sensors.auditentry": (ENGINEERS, NOBODY, NOBODY),
+    "sensors.correction": (TECHNICIANS, NOBODY, NOBODY),
+    "sensors.annotation": (TECHNICIANS, NOBODY, NOBODY),
     "alerts.alert": (TECHNICIANS, NOBODY, NOBODY),
     "maintenance.workorder": (TECHNICIANS, TECHNICIANS, TECHNICIANS),
     # The log in the table was written by somebody else; tests/maintenance/test_admin.py changes an own one.
@@ -271,6 +349,7 @@ WEB += [
     Row("GET", url, EVERYBODY, of=kind, answers=302, elsewhere=302)
     for kind, urls in {
         "import": ("sensors:import-start", "sensors:import-cancel"),
+        "quarantined": ("sensors:discard-quarantined",),
         "alert": ("alerts:acknowledge", "alerts:resolve", "maintenance:open-for-alert"),
         "work_order": ("maintenance:start", "maintenance:log", "maintenance:close", "maintenance:cancel"),
     }.items()

@@ -17,10 +17,6 @@ from tests.conftest import make_user
 
 OUR_APPS = ("sensors", "alerts", "maintenance", "mlops")
 PAGES_TO_COME = (
-    "Quarantined",
-    "Correction",
-    "Annotation",
-    "AuditEntry",
     "QualityPolicy",
     "SensorProfile",
     "SensorFault",

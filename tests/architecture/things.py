@@ -1,11 +1,21 @@
 """One of everything that belongs to a site."""
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 from alerts.models import Alert, Severity
 from maintenance.models import MaintenanceLog, Verdict, WorkOrder
 from mlops.models import Anomaly, Baseline
-from sensors.models import Import, Pending, ReadingBatch
+from sensors.models import (
+    Annotation,
+    AuditEntry,
+    Correction,
+    Import,
+    Pending,
+    Quarantined,
+    Reading,
+    ReadingBatch,
+    Sensor,
+)
 from tests.architecture.permissions import Things
 from tests.conftest import make_plant, make_user
 
@@ -44,7 +54,28 @@ def make_things(name: str) -> Things:
         confidence=1,
         evidence={"site": name},
     )
+    Reading.objects.create(sensor=sensor, timestamp=NOON, value=20)
+    refused = Quarantined.objects.create(
+        site=plant.site,
+        source=name,
+        code="unknown_sensor",
+        detail=f"{name} was not known.",
+        payload={"sensor_id": sensor.sensor_id, "timestamp": NOON.isoformat(), "value": 20},
+        digest=name.encode(),
+    )
+    noted = Annotation.objects.create(
+        asset=asset, start=NOON, end=NOON + timedelta(hours=1), text=f"{name} stood still.", created_by=user
+    )
     return {
+        "quarantined": refused,
+        "annotation": noted,
+        "correction": Correction.objects.create(
+            sensor=sensor, timestamp=NOON, old_value=1, old_quality=1, new_value=20, by=user
+        ),
+        "auditentry": AuditEntry.objects.create(site=plant.site, by=user, action="test", subject=name),
+        "discovered": Sensor.objects.create(
+            asset=asset, sensor_id=f"{name}.found", kind="generic", unit="1", status=Sensor.Status.DISCOVERED
+        ),
         "site": plant.site,
         "asset": asset,
         "sensor": sensor,

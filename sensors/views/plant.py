@@ -8,16 +8,20 @@ from django.db.models import Count, OuterRef, Prefetch, Q, QuerySet, Subquery
 from django.http import HttpResponse, JsonResponse
 from django.shortcuts import get_object_or_404, render
 from django.utils import timezone
-from django.utils.dateparse import parse_datetime
 from django.views.decorators.http import require_safe
 
+from sensors import quarantine
 from sensors import series as stretch
+from sensors.discovery import WAITING_ROOM
 from sensors.forms import Period
-from sensors.models import Asset, Pending, Reading, Sensor, Site
-from sensors.pages import Request, live_page
-from sensors.wording import for_machines
+from sensors.models import Annotation, Asset, Correction, Pending, Reading, Sensor, Site
+from sensors.pages import Request, aware, live_page
+from sensors.wording import flags_in_words, for_machines
 
 READINGS_PER_PAGE = 100
+NOTES_ON_PAGE = 20
+# Beyond this the number of refused readings says no more than "very many".
+MOST_COUNTED = 10_000
 
 
 @require_safe
@@ -27,7 +31,19 @@ def overview(request: Request) -> HttpResponse:
     if request.user.has_perm("sensors.view_pending"):
         dead = Pending.objects.visible_to(request.user).dead().count()
     has_assets = Asset.objects.visible_to(request.user).exists()
-    return render(request, "sensors/overview.html", {"dead_letters": dead, "has_assets": has_assets})
+    context = {"dead_letters": dead, "has_assets": has_assets, **_waiting(request)}
+    return render(request, "sensors/overview.html", context)
+
+
+def _waiting(request: Request) -> dict[str, int]:
+    """How many sensors and refused readings wait for somebody like the one who asks."""
+    user = request.user
+    sees, places = user.has_perm("sensors.view_quarantined"), user.has_perm("sensors.change_sensor")
+    return {
+        "quarantined": quarantine.waiting_count(user, MOST_COUNTED) if sees else 0,
+        "most_counted": MOST_COUNTED,
+        "discovered": Sensor.objects.visible_to(user).discovered().count() if places else 0,
+    }
 
 
 @require_safe
@@ -40,7 +56,7 @@ def assets(request: Request) -> HttpResponse:
     )
     sites = list(Site.objects.visible_to(request.user))
     trees = [(site, _in_tree_order([row for row in rows if row.site_id == site.pk])) for site in sites]
-    return render(request, "sensors/assets.html", {"trees": trees})
+    return render(request, "sensors/assets.html", {"trees": trees, **_waiting(request)})
 
 
 def _in_tree_order(rows: list[Asset]) -> list[tuple[int, Asset]]:
@@ -74,7 +90,17 @@ def asset(request: Request, pk: int) -> HttpResponse:
     chosen = asked if asked in stretch.RANGES else stretch.fitting_range(newest, timezone.now())
     ranges = [(key, label) for key, (label, _) in stretch.RANGES.items()]
     context = {"asset": found, "sensors": sensors, "ranges": ranges, "chosen": chosen}
+    if not request.htmx:
+        context["annotations"] = _annotations(request, found)
+        context["discovered"] = found.name == WAITING_ROOM
     return live_page(request, "sensors/asset.html", "sensors/_latest.html", context)
+
+
+def _annotations(request: Request, asset: Asset) -> list[Annotation]:
+    if not request.user.has_perm("sensors.view_annotation"):
+        return []
+    rows = Annotation.objects.standing().filter(asset=asset).select_related("sensor", "created_by")
+    return list(rows[:NOTES_ON_PAGE])
 
 
 def _with_latest(sensors: "QuerySet[Sensor]") -> "QuerySet[Sensor]":
@@ -94,6 +120,7 @@ def readings(request: Request, pk: int) -> HttpResponse:
         found: list[Reading] = []
         if period.is_valid():
             found = _newest_first(sensor, period.cleaned_data, request.GET.get("before", ""))
+            _add_corrections(sensor, found)
         context = {
             "sensor": sensor,
             "period": period,
@@ -121,19 +148,19 @@ def _newest_first(sensor: Sensor, period: dict[str, datetime | None], before: st
     if period["end"]:
         rows = rows.filter(timestamp__lte=period["end"])
     if before:
-        cursor = _parsed(before)
-        rows = rows.filter(timestamp__lt=cursor)
+        rows = rows.filter(timestamp__lt=aware("before", before))
     return list(rows[: READINGS_PER_PAGE + 1])
 
 
-def _parsed(text: str) -> datetime:
-    try:
-        at = parse_datetime(text)
-    except ValueError:
-        at = None
-    if at is None or at.tzinfo is None:
-        raise BadRequest("`before` must be an ISO 8601 time with a zone.")
-    return at
+def _add_corrections(sensor: Sensor, rows: list[Any]) -> None:
+    """Say of each reading which value it had before somebody corrected it, and what is doubted about it."""
+    corrections = Correction.objects.filter(sensor=sensor, timestamp__in=[row.timestamp for row in rows])
+    # The newest ones come first, and last into the table.
+    newest = {found.timestamp: found for found in reversed(corrections.select_related("by"))}
+    for row in rows:
+        row.correction = newest.get(row.timestamp)
+        row.at = for_machines(row.timestamp)
+        row.doubts = flags_in_words(row.flags)
 
 
 @require_safe
