@@ -163,11 +163,19 @@ CELERY_BEAT_MAX_LOOP_INTERVAL = 1
 CELERY_BEAT_SCHEDULE = {
     "sweep the outbox": {"task": "sensors.tasks.sweep", "schedule": 1.0, "options": {"expires": 2}},
     "heartbeat": {"task": "config.tasks.heartbeat", "schedule": 5.0, "options": {"expires": 5}},
+    "learn profiles": {"task": "sensors.tasks.learn_profiles", "schedule": 10.0, "options": {"expires": 10}},
+    "look for sensor faults": {"task": "sensors.tasks.look_for_faults", "schedule": 10.0, "options": {"expires": 10}},
+    "alert of sensor faults": {"task": "alerts.tasks.alert_of_faults", "schedule": 5.0, "options": {"expires": 5}},
+    "set anomalies of faulty sensors aside": {
+        "task": "mlops.tasks.set_faulty_aside",
+        "schedule": 10.0,
+        "options": {"expires": 10},
+    },
 }
 CELERY_TIMEZONE = "UTC"
 
 # Who works on stored batches: name in the outbox -> function that takes a list of batches (sensors.outbox).
-OUTBOX_CONSUMERS = {"score": "mlops.scoring.score_batches"}
+OUTBOX_CONSUMERS = {"score": "mlops.scoring.score_batches", "watch": "sensors.profiles.hear"}
 
 AUTHENTICATION_BACKENDS = [
     "django.contrib.auth.backends.ModelBackend",
@@ -248,6 +256,7 @@ SPECTACULAR_SETTINGS = {
     "ENUM_NAME_OVERRIDES": {
         "SensorKind": "sensors.units.Kind",
         "SensorStatus": "sensors.models.Sensor.Status",
+        "SensorFaultKind": "sensors.models.SensorFault.Kind",
         "AlertKind": "alerts.models.Alert.Kind",
         "AlertState": "alerts.models.State",
         "WorkState": ["waiting", "dead", "done"],

@@ -42,6 +42,18 @@ def exact_clock(at: datetime, zone: tzinfo) -> str:
     return f"{local:%Y-%m-%d %H:%M:%S}.{local.microsecond // 1000:03d} {local:%Z}"
 
 
+def duration(seconds: float) -> str:
+    """A length of time in the unit that suits it.
+
+    >>> duration(2), duration(90), duration(600), duration(7200), duration(400_000)
+    ('2 s', '90 s', '10 min', '2 h', '5 days')
+    """
+    for limit, size, name in ((100, 1, "s"), (6000, 60, "min"), (172_800, 3600, "h")):
+        if seconds < limit:
+            return f"{max(seconds / size, 0):.2g} {name}" if seconds / size < 10 else f"{seconds / size:.0f} {name}"
+    return f"{seconds / 86_400:.0f} days"
+
+
 def for_machines(at: datetime) -> str:
     """ISO 8601 in UTC, as `<time datetime>` and our JSON carry it."""
     return at.astimezone(UTC).isoformat().replace("+00:00", "Z")
