@@ -89,6 +89,9 @@ class _Suspect:
     def flagged(self, wanted: Flag) -> list[int]:
         return [place for place, flags in enumerate(self.flags) if flags & wanted]
 
+    def shows(self, symptom: Symptom) -> bool:
+        return len(self.flagged(symptom.flags)) >= symptom.least and not self.is_clean_of(symptom.kind)
+
     def is_clean_of(self, kind: SensorFault.Kind) -> bool:
         newest = self.flags[:CLEAN_AGAIN]
         return len(newest) == CLEAN_AGAIN and not any(flags & FLAGS_OF[kind] for flags in newest)
@@ -102,8 +105,7 @@ def _judge_instruments(now: datetime) -> set[int]:
         if suspect.open and not still_open:
             SensorFault.objects.open().filter(sensor=suspect.sensor, kind=suspect.open).update(ended_at=now)
             sites.add(suspect.site)
-        fits = (symptom for symptom in SYMPTOMS if len(suspect.flagged(symptom.flags)) >= symptom.least)
-        symptom = next(fits, None)
+        symptom = next((symptom for symptom in SYMPTOMS if suspect.shows(symptom)), None)
         if symptom and not still_open:
             _open(suspect, symptom, now)
             sites.add(suspect.site)

@@ -9,7 +9,7 @@ from typing import Any, Literal, NamedTuple
 
 from django.core.cache import cache
 from django.db import connection
-from django.db.models import Min
+from django.db.models import Exists, Min, OuterRef
 
 from sensors.models import Pending, QualityPolicy, SensorFault
 from sensors.wording import duration
@@ -248,8 +248,8 @@ def _join(group: SensorFault, sensors: list[_Silent], now: datetime) -> None:
         return
     SensorFault.objects.filter(pk__in=[sensor.fault for sensor in sensors]).update(part_of=group)
     left = {sensor.group for sensor in sensors if sensor.group}
-    emptied = SensorFault.objects.filter(pk__in=left).exclude(parts__ended_at__isnull=True)
-    emptied.update(part_of=group, ended_at=now)
+    still_there = SensorFault.objects.open().filter(part_of=OuterRef("pk"))
+    SensorFault.objects.filter(~Exists(still_there), pk__in=left).update(part_of=group, ended_at=now)
 
 
 def _run(statement: str, **values: Any) -> list[tuple[Any, ...]]:

@@ -55,7 +55,7 @@ def test_a_single_weak_reading_is_doubted(hits: int) -> None:
 def test_confidence_lies_between_0_and_1_and_every_layer_speaks(candidate: Candidate) -> None:
     decision = validate(candidate)
     assert 0 <= decision.confidence <= 1
-    assert len(decision.layers) == 4
+    assert len(decision.layers) == 5
     assert all(layer.detail for layer in decision.layers)
 
 
