@@ -6,7 +6,7 @@ from rest_framework.routers import SimpleRouter
 from alerts.api import AlertViewSet
 from maintenance.api import AlertWorkOrder, VerdictViewSet, WorkOrderViewSet
 from mlops.api import AnomalyViewSet
-from sensors.api import AssetViewSet, BatchViewSet, SensorReadings, SensorViewSet, SiteViewSet
+from sensors.api import AssetViewSet, BatchViewSet, SensorFaultViewSet, SensorReadings, SensorViewSet, SiteViewSet
 from sensors.doors.views import ReadingsDoor
 
 app_name = "api"
@@ -15,6 +15,7 @@ router = SimpleRouter(use_regex_path=False)
 router.register("sites", SiteViewSet, "site")
 router.register("assets", AssetViewSet, "asset")
 router.register("sensors", SensorViewSet, "sensor")
+router.register("sensor-faults", SensorFaultViewSet, "sensor-fault")
 router.register("batches", BatchViewSet, "batch")
 router.register("anomalies", AnomalyViewSet, "anomaly")
 router.register("alerts", AlertViewSet, "alert")

@@ -79,8 +79,15 @@ class SensorProfile(models.Model):
 
     objects = SensorProfileQuerySet.as_manager()
 
+    # Below this share so much is missing that somebody should look; a lost packet now and then is usual.
+    INCOMPLETE_BELOW = 0.95
+
     def __str__(self) -> str:
         return f"profile of {self.sensor_id}"
+
+    @property
+    def is_incomplete(self) -> bool:
+        return self.completeness is not None and self.completeness < self.INCOMPLETE_BELOW
 
 
 class SensorFault(models.Model):

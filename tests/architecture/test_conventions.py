@@ -21,9 +21,6 @@ PAGES_TO_COME = (
     "Correction",
     "Annotation",
     "AuditEntry",
-    "QualityPolicy",
-    "SensorProfile",
-    "SensorFault",
 )
 OUR_MODELS = [model for app in OUR_APPS for model in apps.get_app_config(app).get_models()]
 

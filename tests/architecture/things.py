@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 from alerts.models import Alert, Severity
 from maintenance.models import MaintenanceLog, Verdict, WorkOrder
 from mlops.models import Anomaly, Baseline
-from sensors.models import Pending, ReadingBatch
+from sensors.models import Pending, QualityPolicy, ReadingBatch, SensorFault, SensorProfile
 from tests.architecture.permissions import Things
 from tests.conftest import make_plant, make_user
 
@@ -55,5 +55,10 @@ def make_things(name: str) -> Things:
         "readingbatch": batch,
         "pending": Pending.objects.create(batch=batch, consumer="score", error=f"{name} broke"),
         "anomaly": anomaly,
+        "qualitypolicy": QualityPolicy.objects.create(site=plant.site),
+        "sensorprofile": SensorProfile.objects.create(sensor=sensor, last_received_at=NOON, cadence_seconds=10),
+        "sensorfault": SensorFault.objects.create(
+            site=plant.site, sensor=sensor, kind="stuck", began_at=NOON, detail=f"{name} stands still"
+        ),
         "baseline": Baseline.objects.create(sensor=sensor, valid_from=NOON, readings=1, span_seconds=1),
     }
