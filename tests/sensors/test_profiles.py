@@ -1,12 +1,14 @@
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 
 import numpy as np
 import pytest
+from django.db import connection
 from django.utils import timezone
 
 from sensors import outbox, profiles
 from sensors.ingest import store_batch
-from sensors.models import ApiKey, ReadingBatch, Sensor, SensorProfile
+from sensors.models import ApiKey, Pending, ReadingBatch, Sensor, SensorProfile
 from tests.conftest import Plant, make_user
 from tests.readings import HISTORY, MINUTE, SECOND, columns, deliver, noise, store
 
@@ -140,3 +142,30 @@ def test_learning_takes_the_longest_waiting_first_and_leaves_the_rest_for_next_t
     outbox.drain("watch")
     assert [profiles.learn_due(now) for _ in range(3)] == [1, 1, 0]
     assert SensorProfile.objects.filter(cadence_seconds__isnull=False).count() == 2
+
+
+@pytest.mark.django_db(transaction=True)
+def test_workers_that_note_and_learn_the_same_sensors_at_once_do_not_wait_in_a_circle(north: Plant) -> None:
+    now = timezone.now()
+    sensors = [
+        Sensor.objects.create(asset=north.pump, sensor_id=f"s{i}", kind="temperature", unit="°C") for i in range(20)
+    ]
+    for i in range(40):
+        order = sensors if i % 2 else sensors[::-1]
+        for sensor in order[:10]:
+            deliver(sensor, now - timedelta(seconds=600 - 5 * i), 5)
+
+    def work(number: int) -> None:
+        try:
+            if number % 3:
+                outbox.drain("watch")
+            else:
+                profiles.learn_due(timezone.now())
+        finally:
+            connection.close()
+
+    with ThreadPoolExecutor(4) as workers:
+        list(workers.map(work, range(12)))
+    outbox.drain("watch")
+    assert not Pending.objects.filter(consumer="watch").exists()
+    assert SensorProfile.objects.filter(last_at__isnull=False).count() == 20
