@@ -20,6 +20,8 @@ class Check:
 
 def sentences(evidence: dict[str, Any], zone: tzinfo) -> list[str]:
     """What was seen, how far from normal it is, for how long, and what "normal" rests on."""
+    if isinstance(evidence.get("fault"), str):
+        return _fault(evidence, zone)
     told = (_seen(evidence, zone), _distance(evidence), _duration(evidence, zone), _basis(evidence))
     return [sentence for sentence in told if sentence]
 
@@ -65,6 +67,33 @@ def _seen(evidence: dict[str, Any], zone: tzinfo) -> str:
     if at:
         text += f" on {clock(at, zone)}"
     return f"{text}; about {measured(expected, unit)} was expected." if expected is not None else f"{text}."
+
+
+def _fault(evidence: dict[str, Any], zone: tzinfo) -> list[str]:
+    """A fault of an instrument: nothing is known of the machine, so nothing is said of it."""
+    silent = evidence["fault"] == "silent"
+    since, detail = _time(evidence, "start"), evidence.get("detail")
+    told = []
+    if since:
+        told.append(f"No reading has come since {clock(since, zone)}." if silent else f"Since {clock(since, zone)}.")
+    if isinstance(detail, str) and detail:
+        told.append(detail)
+    if named := _named(evidence):
+        told.append(named)
+    told.append(
+        "This tells nothing about the machine: look at the sensor, its cable, its power and its gateway."
+        if silent
+        else "This is about the sensor, not the machine: its readings are kept, but neither scored nor learned from."
+    )
+    return told
+
+
+def _named(evidence: dict[str, Any]) -> str:
+    sensors, count = evidence.get("sensors"), _number(evidence, "sensor_count")
+    if not isinstance(sensors, list) or not sensors:
+        return ""
+    more = f" and {count - len(sensors):.0f} more" if count and count > len(sensors) else ""
+    return f"Sensors: {', '.join(map(str, sensors))}{more}."
 
 
 def _distance(evidence: dict[str, Any]) -> str:

@@ -11,36 +11,38 @@ from django.utils import timezone
 from alerts.models import Alert, Severity, State, Transition
 from sensors import live
 from sensors.errors import Refused
-from sensors.models import Asset, Sensor
+from sensors.models import Asset, Sensor, Site
 
 MAX_TITLE = 200
 
 
 def raise_alert(
     *,
-    asset: Asset,
     dedup_key: str,
     title: str,
     severity: Severity,
     evidence: dict[str, Any],
     began_at: datetime,
     last_seen_at: datetime,
+    asset: Asset | None = None,
+    site: Site | None = None,
     sensor: Sensor | None = None,
     kind: str = Alert.Kind.ANOMALY,
 ) -> Alert:
     """Open an alert, or count one more occurrence of the unresolved one with the same `dedup_key`.
 
     Its cause was seen from `began_at` to `last_seen_at`. Two callers at once get the same row: the partial unique index
-    decides.
+    decides. `site` is needed only where there is no `asset`.
     """
     alert: Alert
+    assert asset or site, "An alert belongs to a site."
     with transaction.atomic():
         alert, created = Alert.objects.get_or_create(
             dedup_key=dedup_key,
             state__in=[State.OPEN, State.ACKNOWLEDGED],
             defaults={
                 "state": State.OPEN,
-                "site_id": asset.site_id,
+                "site_id": asset.site_id if asset else site and site.pk,  # type: ignore[misc]
                 "asset": asset,
                 "sensor": sensor,
                 "kind": kind,
@@ -53,7 +55,7 @@ def raise_alert(
         )
         if created:
             Transition.objects.create(alert=alert, to_state=State.OPEN, at=alert.opened_at, reason=alert.title)
-            live.publish("alerts", site_id=alert.site_id, asset_id=asset.pk)
+            live.publish("alerts", site_id=alert.site_id, asset_id=alert.asset_id)
         else:
             Alert.objects.filter(pk=alert.pk).update(occurrences=F("occurrences") + 1)
             update(alert, title=title, severity=severity, evidence=evidence, start=began_at, end=last_seen_at)

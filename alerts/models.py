@@ -28,12 +28,14 @@ class Alert(models.Model):
 
     class Kind(models.TextChoices):
         ANOMALY = "anomaly"
+        SENSOR_FAULT = "sensor_fault", "sensor fault"
+        SILENT = "silent", "silent sensor"
         SYSTEM = "system"
 
     site = models.ForeignKey(Site, on_delete=models.PROTECT, related_name="alerts")
     asset = models.ForeignKey(Asset, on_delete=models.PROTECT, null=True, blank=True, related_name="alerts")
     sensor = models.ForeignKey(Sensor, on_delete=models.PROTECT, null=True, blank=True, related_name="alerts")
-    kind = models.CharField(max_length=10, choices=Kind.choices, default=Kind.ANOMALY)
+    kind = models.CharField(max_length=20, choices=Kind.choices, default=Kind.ANOMALY)
     severity = models.PositiveSmallIntegerField(choices=Severity.choices)
     state = models.CharField(max_length=12, choices=State.choices, default=State.OPEN)
     historical = models.BooleanField(default=False, help_text="Recorded from imported data; nobody was told.")
@@ -60,6 +62,7 @@ class Alert(models.Model):
             models.Index(fields=["site", "-opened_at"], name="alert_newest_of_site"),
             models.Index(fields=["sensor", "-resolved_at"], name="alert_last_of_sensor"),
             models.Index(fields=["asset", "-opened_at"], name="alert_newest_of_asset"),
+            models.Index(fields=["dedup_key"], name="alert_by_cause"),
         ]
 
     def __str__(self) -> str:

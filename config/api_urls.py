@@ -7,7 +7,7 @@ from alerts.api import AlertViewSet
 from maintenance.api import AlertWorkOrder, VerdictViewSet, WorkOrderViewSet
 from mlops.api import AnomalyViewSet
 from sensors.annotations_api import AnnotationViewSet, CorrectionViewSet
-from sensors.api import AssetViewSet, BatchViewSet, SensorReadings, SensorViewSet, SiteViewSet
+from sensors.api import AssetViewSet, BatchViewSet, SensorFaultViewSet, SensorReadings, SensorViewSet, SiteViewSet
 from sensors.doors.views import ReadingsDoor
 from sensors.imports.api import ImportViewSet
 from sensors.quarantine_api import AuditEntryViewSet, QuarantinedViewSet
@@ -19,6 +19,7 @@ router = SimpleRouter(use_regex_path=False)
 router.register("sites", SiteViewSet, "site")
 router.register("assets", AssetViewSet, "asset")
 router.register("sensors", SensorViewSet, "sensor")
+router.register("sensor-faults", SensorFaultViewSet, "sensor-fault")
 router.register("batches", BatchViewSet, "batch")
 router.register("imports", ImportViewSet, "import")
 router.register("quarantine", QuarantinedViewSet, "quarantined")

@@ -191,11 +191,23 @@ CELERY_BEAT_SCHEDULE = {
         "options": {"expires": 3600},
     },
     "heartbeat": {"task": "config.tasks.heartbeat", "schedule": 5.0, "options": {"expires": 5}},
+    "learn profiles": {"task": "sensors.tasks.learn_profiles", "schedule": 10.0, "options": {"expires": 10}},
+    "look for sensor faults": {"task": "sensors.tasks.look_for_faults", "schedule": 10.0, "options": {"expires": 10}},
+    "alert of sensor faults": {"task": "alerts.tasks.alert_of_faults", "schedule": 5.0, "options": {"expires": 5}},
+    "set anomalies of faulty sensors aside": {
+        "task": "mlops.tasks.set_faulty_aside",
+        "schedule": 10.0,
+        "options": {"expires": 10},
+    },
 }
 CELERY_TIMEZONE = "UTC"
 
 # Who works on stored batches: name in the outbox -> function that takes a list of batches (sensors.outbox).
-OUTBOX_CONSUMERS = {"summarise": "sensors.summary.summarise", "score": "mlops.scoring.score_batches"}
+OUTBOX_CONSUMERS = {
+    "score": "mlops.scoring.score_batches",
+    "watch": "sensors.profiles.hear",
+    "summarise": "sensors.summary.summarise",
+}
 
 AUTHENTICATION_BACKENDS = [
     "django.contrib.auth.backends.ModelBackend",
@@ -277,6 +289,7 @@ SPECTACULAR_SETTINGS = {
         "SensorKind": "sensors.units.Kind",
         "SensorStatus": "sensors.models.Sensor.Status",
         "ImportState": "sensors.models.Import.State",
+        "SensorFaultKind": "sensors.models.SensorFault.Kind",
         "AlertKind": "alerts.models.Alert.Kind",
         "AlertState": "alerts.models.State",
         "WorkState": ["waiting", "dead", "done"],

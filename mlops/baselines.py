@@ -3,7 +3,7 @@
 A reading's block follows from its timestamp and the sensor's first reading. In a sensor's first day a block begins
 whenever the history has doubled; after that, every hour. A `Baseline` row is learned from what is stored when it
 is first needed and never changes, so that scoring again gives the same scores; readings that come in later than that
-are not in it.
+are not in it. Stretches that a person excluded, or marked as a past failure, are not learned from.
 """
 
 from datetime import UTC, datetime
@@ -92,12 +92,24 @@ def _learn(blocks: set[Block], firsts: dict[int, int]) -> dict[Block, Profile | 
             windows[sensor, run[0]] = history.Window(sensor, oldest, run[-1], SAMPLE_STEP_US)
             window_of |= {(sensor, start): (sensor, run[0]) for start in run}
     samples = dict(zip(windows, history.samples(list(windows.values())), strict=True))
+    for sensor, stretches in history.unlearnable({sensor for sensor, _ in windows}).items():
+        for key in windows:
+            if key[0] == sensor:
+                samples[key] = _without(samples[key], stretches)
     learned: dict[Block, Profile | None] = {}
     for sensor, start in blocks:
         timestamps, values = samples[window_of.get((sensor, start), (sensor, start))]
         part = slice(*np.searchsorted(timestamps, [start - HISTORY_US, start]))
         learned[sensor, start] = robust.learn(timestamps[part], values[part])
     return learned
+
+
+def _without(series: history.Series, stretches: list[tuple[int, int]]) -> history.Series:
+    timestamps, values = series
+    keep = np.ones(len(timestamps), bool)
+    for start, end in stretches:
+        keep &= (timestamps < start) | (timestamps > end)
+    return timestamps[keep], values[keep]
 
 
 def _runs(starts: list[int]) -> list[list[int]]:

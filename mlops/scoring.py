@@ -8,6 +8,8 @@ twice.
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from functools import reduce
+from operator import or_
 from typing import Any
 
 import numpy as np
@@ -19,11 +21,11 @@ from numpy.typing import NDArray
 from alerts import lifecycle
 from alerts.models import Alert, Severity, State
 from maintenance import work_orders
-from mlops import baselines, validation
+from mlops import baselines, validation, withdrawal
 from mlops.detectors import robust
 from mlops.detectors.robust import Profile
 from mlops.models import Anomaly
-from sensors import history
+from sensors import faults, history
 from sensors.checks import SPAN_GAP_US
 from sensors.history import Span
 from sensors.models import Asset, ReadingBatch, Sensor
@@ -41,6 +43,7 @@ EXTREME_FACTOR = 3.0
 EVENT_GAP = timedelta(hours=6)
 # After an alert was resolved the machine gets this long to come back to normal before the sensor may alert again.
 SETTLING = timedelta(minutes=1)
+CORRECTED = "Values it rested on were corrected."
 
 
 @dataclass(frozen=True)
@@ -60,15 +63,49 @@ class Event:
 
 
 def score_batches(batches: list[ReadingBatch]) -> None:
-    """Score what these batches stored, all of one mode, and raise or record the alerts that follow."""
+    """Score what these batches stored, all of one mode, and raise or record the alerts that follow.
+
+    Sensors that nobody has placed yet are not scored.
+    """
     spans = _spans(batches)
     # In one order everywhere, or two workers could wait for each other.
     locked = Sensor.objects.select_for_update(of=("self",), no_key=True).order_by("pk")
-    rows = locked.filter(pk__in={span.sensor for span in spans}).select_related("asset__site")
-    sensors = {sensor.pk: sensor for sensor in rows}
+    rows = locked.filter(pk__in={span.sensor for span in spans}).exclude(status=Sensor.Status.DISCOVERED)
+    sensors = {sensor.pk: sensor for sensor in rows.select_related("asset__site")}
+    spans = [span for span in spans if span.sensor in sensors]
+    _weigh_again([batch for batch in batches if batch.corrected])
     historical = batches[0].mode == ReadingBatch.Mode.HISTORY
     for sensor, event in _events(spans, {} if historical else _settled_after(list(sensors))):
         _record(sensors[sensor], event, historical)
+
+
+def _weigh_again(corrected: list[ReadingBatch]) -> None:
+    """Values were replaced: set aside what was found in them and is no longer there, keep the rest as it is now."""
+    spans = _spans(corrected)
+    overlapping = (
+        Q(sensor=span.sensor, start__lte=_datetime(span.last), end__gte=_datetime(span.first)) for span in spans
+    )
+    found = Anomaly.objects.filter(reduce(or_, overlapping, Q(pk=None))).select_related("sensor__asset", "alert")
+    for anomaly in found.exclude(decision=Anomaly.Decision.FALSE_POSITIVE):
+        [first], [last] = _us([anomaly.start]), _us([anomaly.end])
+        events = [event for _, event in _events([Span(anomaly.sensor_id, first, last)], {})]
+        if not events:
+            withdrawal.withdraw(anomaly, "values stand", CORRECTED)
+            continue
+        strongest = max(events, key=lambda event: abs(event.peak_score))
+        _restate(anomaly, strongest, events[0].start, events[-1].end)
+
+
+def _restate(anomaly: Anomaly, event: Event, start: datetime, end: datetime) -> None:
+    """Say of a recorded anomaly what its readings say now."""
+    now = _as_anomaly(anomaly.sensor, event, _validate(anomaly.sensor, event), anomaly.historical)
+    for field in ("peak_at", "peak_value", "peak_score", "decision", "confidence", "evidence"):
+        setattr(anomaly, field, getattr(now, field))
+    anomaly.start, anomaly.end = start, end
+    anomaly.evidence |= {"start": start.isoformat(), "end": end.isoformat()}
+    _alert(anomaly.sensor, anomaly)
+    anomaly.save()
+    withdrawal.resolve_unfounded(anomaly.alert, CORRECTED)
 
 
 def _spans(batches: list[ReadingBatch]) -> list[Span]:
@@ -173,17 +210,22 @@ _NOTHING = Profile(readings=0, span_seconds=0.0, median=0.0, spread=1.0)
 
 def _record(sensor: Sensor, event: Event, historical: bool) -> None:
     """Write the event down, joined with what is known of it already, and alert as validation decides."""
-    candidate = validation.Candidate(
-        peak=abs(event.peak_score),
-        limit=event.limit,
-        hits=event.hits,
-        baseline_readings=event.profile.readings,
-        in_maintenance=work_orders.was_in_progress(sensor.asset, event.confirmed_at, event.end),
-    )
-    fresh = _as_anomaly(sensor, event, validation.validate(candidate), historical)
-    anomaly = _join(fresh)
+    anomaly = _join(_as_anomaly(sensor, event, _validate(sensor, event), historical))
     _alert(sensor, anomaly)
     anomaly.save()
+
+
+def _validate(sensor: Sensor, event: Event) -> validation.Decision:
+    return validation.validate(
+        validation.Candidate(
+            peak=abs(event.peak_score),
+            limit=event.limit,
+            hits=event.hits,
+            baseline_readings=event.profile.readings,
+            in_maintenance=work_orders.was_in_progress(sensor.asset, event.confirmed_at, event.end),
+            sensor_faulty=faults.was_distrusted(sensor, event.confirmed_at, event.end),
+        )
+    )
 
 
 def _join(fresh: Anomaly) -> Anomaly:
@@ -307,5 +349,5 @@ def _us(times: Sequence[datetime]) -> list[int]:
     return [round(at.timestamp() * 1e6) for at in times]
 
 
-def _datetime(us: np.int64) -> datetime:
+def _datetime(us: np.int64 | int) -> datetime:
     return datetime.fromtimestamp(int(us) / 1e6, UTC)

@@ -4,6 +4,7 @@ from datetime import timedelta
 from celery import shared_task
 from django.utils import timezone
 
+from mlops import withdrawal
 from mlops.models import Baseline
 from sensors.retention import TURN_SECONDS, delete_in_steps
 
@@ -17,3 +18,9 @@ def forget_baselines() -> None:
     """Delete what was normal a month ago: a row per sensor and hour would grow for ever."""
     old = Baseline.objects.filter(valid_from__lt=timezone.now() - timedelta(days=BASELINE_DAYS))
     delete_in_steps(old, time.monotonic() + TURN_SECONDS)
+
+
+@shared_task
+def set_faulty_aside() -> None:
+    """Withdraw anomalies that were the fault of their sensor."""
+    withdrawal.set_faulty_aside()

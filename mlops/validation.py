@@ -28,6 +28,7 @@ class Candidate:
     hits: int
     baseline_readings: int
     in_maintenance: bool
+    sensor_faulty: bool
 
 
 @dataclass(frozen=True)
@@ -52,12 +53,20 @@ class Decision:
 
 
 def validate(candidate: Candidate) -> Decision:
-    """Weigh a candidate: missing history and maintenance decide alone, persistence and strength make a confidence."""
-    layers = (history(candidate), maintenance(candidate), persistence(candidate), strength(candidate))
+    """Weigh a candidate: missing history, maintenance and a faulty sensor decide alone, persistence and strength make a
+    confidence.
+    """
+    layers = (
+        history(candidate),
+        maintenance(candidate),
+        instrument(candidate),
+        persistence(candidate),
+        strength(candidate),
+    )
     confidence = PERSISTENCE_WEIGHT * min(1.0, candidate.hits / K) + STRENGTH_WEIGHT * min(
         1.0, candidate.peak / (2 * candidate.limit)
     )
-    enough, undisturbed = layers[0].passed, layers[1].passed
+    enough, undisturbed = layers[0].passed, layers[1].passed and layers[2].passed
     if not enough:
         return Decision(Anomaly.Decision.INSUFFICIENT, 0.0, layers)
     if not undisturbed or confidence < DOUBTFUL:
@@ -75,6 +84,12 @@ def maintenance(candidate: Candidate) -> Layer:
     if candidate.in_maintenance:
         return Layer("no maintenance", False, "Somebody was working on the asset at the time.")
     return Layer("no maintenance", True, "No work was in progress on the asset.")
+
+
+def instrument(candidate: Candidate) -> Layer:
+    if candidate.sensor_faulty:
+        return Layer("sensor in order", False, "The sensor itself was faulty at the time.")
+    return Layer("sensor in order", True, "No fault of the sensor was known.")
 
 
 def persistence(candidate: Candidate) -> Layer:

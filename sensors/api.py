@@ -6,9 +6,9 @@ from typing import Any
 from django.conf import settings
 from django.contrib.auth.models import User
 from django.core.exceptions import ValidationError as DjangoValidationError
-from django.db.models import FloatField, QuerySet
+from django.db.models import FloatField, Q, QuerySet
 from django.shortcuts import get_object_or_404
-from django_filters.rest_framework import FilterSet
+from django_filters.rest_framework import BooleanFilter, FilterSet
 from drf_spectacular.utils import (
     OpenApiParameter,
     extend_schema,
@@ -20,7 +20,7 @@ from rest_framework.generics import ListAPIView
 
 from sensors import placement
 from sensors.exportable import ExportableViewSet
-from sensors.models import Asset, Pending, Reading, ReadingBatch, Sensor, Site
+from sensors.models import Asset, Pending, Reading, ReadingBatch, Sensor, SensorFault, SensorProfile, Site
 from sensors.scoped import (
     FiniteFloatField,
     IdFilter,
@@ -76,6 +76,51 @@ class SensorSerializer(CheckedSerializer):
             "max_rate",
             "retention_days",
             "status",
+        ]
+
+
+class SensorProfileSerializer(serializers.ModelSerializer[SensorProfile]):
+    class Meta:
+        model = SensorProfile
+        fields = [
+            "live_since",
+            "last_at",
+            "last_received_at",
+            "learned_at",
+            "readings",
+            "cadence_seconds",
+            "arrival_seconds",
+            "low",
+            "high",
+            "noise",
+            "repeat_share",
+            "completeness",
+            "quality",
+        ]
+
+
+class SensorDetailSerializer(SensorSerializer):
+    profile = SensorProfileSerializer(read_only=True, allow_null=True)
+
+    class Meta(SensorSerializer.Meta):
+        fields = [*SensorSerializer.Meta.fields, "profile"]
+
+
+class SensorFaultSerializer(serializers.ModelSerializer[SensorFault]):
+    class Meta:
+        model = SensorFault
+        fields = [
+            "id",
+            "site",
+            "asset",
+            "sensor",
+            "sender",
+            "part_of",
+            "kind",
+            "detail",
+            "began_at",
+            "noticed_at",
+            "ended_at",
         ]
 
 
@@ -136,6 +181,22 @@ class BatchFilter(PeriodFilterSet):
         fields = ["source", "mode"]
 
 
+class SensorFaultFilter(PeriodFilterSet):
+    period_field = "began_at"
+    site = IdFilter()
+    asset = IdFilter(method="of_asset", label="Of the asset, or of one of its sensors.")
+    sensor = IdFilter()
+    part_of = IdFilter()
+    open = BooleanFilter(field_name="ended_at", lookup_expr="isnull")
+
+    class Meta:
+        model = SensorFault
+        fields = ["site", "asset", "sensor", "part_of", "kind", "open"]
+
+    def of_asset(self, rows: QuerySet[SensorFault], name: str, asset: int) -> QuerySet[SensorFault]:
+        return rows.filter(Q(asset=asset) | Q(sensor__asset=asset))
+
+
 class ReadingFilter(PeriodFilterSet):
     period_field = "timestamp"
 
@@ -175,6 +236,21 @@ class SensorViewSet(EditableViewSet):
         waits = sensor.status == Sensor.Status.DISCOVERED
         with placement.seeing_to(sensor, self.request.user) if waits else nullcontext():
             serializer.save()
+
+    def get_queryset(self) -> QuerySet[Sensor]:
+        sensors = super().get_queryset()
+        return sensors.select_related("profile") if self.action == "retrieve" else sensors
+
+    def get_serializer_class(self) -> type[SensorSerializer]:
+        return SensorDetailSerializer if self.action == "retrieve" else SensorSerializer
+
+
+class SensorFaultViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, SiteScopedViewSet):
+    """Instruments that could not be trusted, or were silent, from when to when."""
+
+    queryset = SensorFault.objects.all()
+    serializer_class = SensorFaultSerializer
+    filterset_class = SensorFaultFilter
 
 
 class BatchViewSet(mixins.RetrieveModelMixin, ExportableViewSet):

@@ -5,11 +5,25 @@ from datetime import datetime, tzinfo
 from typing import Any
 
 from django import forms
+from django.contrib.auth.models import User
 from django.db.models import BigIntegerField, QuerySet
 
-from sensors.models import Annotation, Asset, Sensor
+from sensors.models import Annotation, Asset, Sensor, SensorFault, Site
 from sensors.units import CONVERSIONS, UNIT_CHOICES, Kind, conversion
 from sensors.wall_clock import instants
+
+
+class HealthFilter(forms.Form):
+    """Which sensors the page on their health lists."""
+
+    STATES = [("", "Any"), ("faulty", "Any fault"), *SensorFault.Kind.choices, ("unheard", "Never heard")]
+
+    site = forms.ModelChoiceField(Site.objects.none(), required=False, empty_label="Any")
+    state = forms.ChoiceField(choices=[(key, str(label).capitalize()) for key, label in STATES], required=False)
+
+    def __init__(self, data: Any, user: User) -> None:
+        super().__init__(data)
+        self.fields["site"].queryset = Site.objects.visible_to(user)  # type: ignore[attr-defined]
 
 
 class Period(forms.Form):

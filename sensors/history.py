@@ -3,13 +3,16 @@
 Readings below QUALITY_THRESHOLD are left out: they are neither scored nor learned from. Times are microseconds UTC.
 """
 
+from collections.abc import Iterable
 from typing import NamedTuple
 
 import numpy as np
 from django.conf import settings
+from django.db import connection
 from numpy.typing import NDArray
 
 from sensors.arrays import Bigints, Doubles, Timestamps, numpy_cursor
+from sensors.models import Annotation
 
 Series = tuple[NDArray[np.int64], NDArray[np.float64]]
 EMPTY: Series = (np.empty(0, np.int64), np.empty(0, np.float64))
@@ -80,6 +83,27 @@ def samples(windows: list[Window]) -> list[Series]:
         )
         for number, timestamps, values in cursor.fetchall():
             found[number - 1] = (timestamps, values)
+    return found
+
+
+def unlearnable(sensors: Iterable[int]) -> dict[int, list[tuple[int, int]]]:
+    """The stretches of each sensor that are not normal: excluded by a person, or a past failure of the machine.
+
+    An annotation of an asset counts for all its sensors. Both ends are inclusive; sensors without any are missing.
+    """
+    with connection.cursor() as cursor:
+        cursor.execute(
+            """
+            SELECT s.id, (extract(epoch FROM a.start) * 1000000)::bigint, (extract(epoch FROM a.end) * 1000000)::bigint
+            FROM sensors_sensor s
+            JOIN sensors_annotation a ON a.sensor_id = s.id OR (a.sensor_id IS NULL AND a.asset_id = s.asset_id)
+            WHERE s.id = ANY(%s) AND a.kind = ANY(%s) AND a.removed_at IS NULL
+            """,
+            [sorted(sensors), [Annotation.Kind.EXCLUDED.value, Annotation.Kind.FAILURE.value]],
+        )
+        found: dict[int, list[tuple[int, int]]] = {}
+        for sensor, start, end in cursor.fetchall():
+            found.setdefault(sensor, []).append((start, end))
     return found
 
 

@@ -6,7 +6,7 @@ from django.apps import apps
 from django.contrib.auth.models import AnonymousUser, User
 from django.contrib.postgres.expressions import ArraySubquery
 from django.db import models
-from django.db.models import Q
+from django.db.models import Prefetch, Q
 
 Viewer = User | AnonymousUser
 
@@ -42,6 +42,11 @@ class SensorQuerySet(SiteScopedQuerySet):
     def discovered(self) -> Self:
         """Those that wait to be placed on an asset."""
         return self.filter(status="discovered")
+
+    def with_condition(self) -> Self:
+        """With their profile, and what is wrong with them now as `open_faults`."""
+        faults = apps.get_model("sensors", "SensorFault").objects.open()
+        return self.select_related("profile").prefetch_related(Prefetch("faults", faults, to_attr="open_faults"))
 
 
 class ReadingQuerySet(SiteScopedQuerySet):

@@ -2,7 +2,7 @@ from celery import shared_task
 from django.conf import settings
 from django.utils import timezone
 
-from sensors import imports, outbox, retention, summary
+from sensors import faults, imports, outbox, profiles, retention, summary
 
 
 @shared_task
@@ -52,3 +52,15 @@ def resume_imports() -> None:
 def forget_old_imports() -> None:
     """Remove uploaded files that nobody wants any more."""
     imports.forget_old()
+
+
+@shared_task
+def look_for_faults() -> None:
+    """Open and end faults of instruments."""
+    faults.look()
+
+
+@shared_task
+def learn_profiles() -> None:
+    """Learn what sensors usually do, where that is due."""
+    profiles.learn_due(timezone.now())

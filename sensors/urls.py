@@ -12,6 +12,7 @@ urlpatterns = [
     path("assets/<int:pk>/annotate/", annotations.annotate, name="annotate"),
     path("assets/<int:pk>/annotations.json", annotations.marks, name="annotations"),
     path("annotations/<int:pk>/remove/", annotations.take_back, name="remove-annotation"),
+    path("sensors/health/", plant.health, name="health"),
     path("sensors/discovered/", discovered.discovered, name="discovered"),
     path("sensors/<int:pk>/place/", discovered.place, name="place"),
     path("sensors/<int:pk>/readings/", plant.readings, name="readings"),

@@ -36,18 +36,6 @@ def measured(value: float, unit: str) -> str:
     return number if unit == "1" else f"{number} {unit}"
 
 
-def lasting(seconds: float) -> str:
-    """A length of time with as much detail as one can use.
-
-    >>> lasting(0.25), lasting(90), lasting(7_200), lasting(200_000)
-    ('0.25 s', '1.5 min', '2 h', '2.3 days')
-    """
-    for size, name in ((86_400, "days"), (3600, "h"), (60, "min")):
-        if seconds >= size * (2 if name == "days" else 1):
-            return f"{seconds / size:.1f}".removesuffix(".0") + f" {name}"
-    return f"{seconds:.3g} s"
-
-
 def clock(at: datetime, zone: tzinfo) -> str:
     """A time to the minute on the wall clock of a site; the year only when it is not the present one.
 
@@ -67,6 +55,18 @@ def exact_clock(at: datetime, zone: tzinfo) -> str:
     """
     local = at.astimezone(zone)
     return f"{local:%Y-%m-%d %H:%M:%S}.{local.microsecond // 1000:03d} {local:%Z}"
+
+
+def duration(seconds: float) -> str:
+    """A length of time in the unit that suits it.
+
+    >>> duration(2), duration(90), duration(600), duration(7200), duration(400_000)
+    ('2 s', '90 s', '10 min', '2 h', '5 days')
+    """
+    for limit, size, name in ((100, 1, "s"), (6000, 60, "min"), (172_800, 3600, "h")):
+        if seconds < limit:
+            return f"{max(seconds / size, 0):.2g} {name}" if seconds / size < 10 else f"{seconds / size:.0f} {name}"
+    return f"{seconds / 86_400:.0f} days"
 
 
 def for_machines(at: datetime) -> str:

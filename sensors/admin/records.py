@@ -16,7 +16,23 @@ from django.utils.safestring import SafeString
 from sensors import placement
 from sensors.access import users_within_rights_of
 from sensors.admin.base import ReadOnly, SiteScopedAdmin, VisibleChoices, VisibleRelatedFilter
-from sensors.models import ApiKey, Asset, Import, Pending, ReadingBatch, Sensor, Site
+from sensors.models import (
+    ApiKey,
+    Asset,
+    Import,
+    Pending,
+    QualityPolicy,
+    ReadingBatch,
+    Sensor,
+    SensorFault,
+    SensorProfile,
+    Site,
+)
+
+
+class QualityPolicyInline(admin.StackedInline):  # type: ignore[type-arg]
+    model = QualityPolicy
+    can_delete = False
 
 
 @admin.register(Site)
@@ -24,6 +40,19 @@ class SiteAdmin(SiteScopedAdmin):
     list_display = ["name", "timezone"]
     search_fields = ["name"]
     autocomplete_fields = ["members"]
+    inlines = [QualityPolicyInline]
+
+
+@admin.register(QualityPolicy)
+class QualityPolicyAdmin(SiteScopedAdmin):
+    """For engineers, who may not change sites themselves."""
+
+    list_display = ["site", "check_range", "check_rate", "stuck_repeats", "spike_factor", "gap_factor", "silent_factor"]
+    list_select_related = ["site"]
+    search_fields = ["site__name"]
+
+    def get_readonly_fields(self, request: HttpRequest, obj: Model | None = None) -> list[str]:
+        return ["site"] if obj else []
 
 
 class SensorInline(VisibleChoices, admin.TabularInline):  # type: ignore[type-arg]
@@ -75,6 +104,28 @@ class SensorAdmin(SiteScopedAdmin):
     def retire(self, request: HttpRequest, queryset: QuerySet[Sensor]) -> None:
         count = queryset.update(status=Sensor.Status.RETIRED)
         self.message_user(request, f"{count} retired.", messages.SUCCESS)
+
+
+@admin.register(SensorProfile)
+class SensorProfileAdmin(ReadOnly, SiteScopedAdmin):
+    list_display = ["sensor", "last_received_at", "cadence_seconds", "completeness", "quality", "learned_at"]
+    list_filter = [("sensor__site", VisibleRelatedFilter)]
+    list_select_related = ["sensor"]
+    search_fields = ["sensor__sensor_id", "sensor__name", "sensor__asset__name"]
+    ordering = ["sensor__sensor_id"]
+
+
+@admin.register(SensorFault)
+class SensorFaultAdmin(ReadOnly, SiteScopedAdmin):
+    list_display = ["kind", "site", "sensor", "asset", "sender", "part_of", "began_at", "noticed_at", "ended_at"]
+    list_filter = [
+        "kind",
+        ("ended_at", admin.EmptyFieldListFilter),
+        ("site", VisibleRelatedFilter),
+    ]
+    list_select_related = ["site", "sensor", "asset", "sender", "part_of"]
+    search_fields = ["sensor__sensor_id", "sensor__name", "asset__name", "sender__name"]
+    date_hierarchy = "began_at"
 
 
 @admin.register(ReadingBatch)

@@ -53,28 +53,41 @@ class QualityPolicy(models.Model):
 class SensorProfile(models.Model):
     """What a sensor usually does, learned from its recent readings (`sensors.profiles`). Values are in its unit.
 
-    `last_at` is the time of its newest live reading, `last_received_at` when that came in, `sent_by` the key it came
-    with. `noise` is the robust standard deviation between neighbouring readings, `repeat_share` the share of readings
-    equal to the one before. `completeness` is the share of the readings expected in the last day that came.
+    `live_since` is the time of its first live reading, `last_at` that of its newest, `last_received_at` when that came
+    in, `sent_by` the key it came with. `noise` is the robust standard deviation between neighbouring readings,
+    `repeat_share` the share of readings equal to the one before. `completeness` is the share of the readings expected
+    in the last day that came, `quality` the mean quality of the readings it was learned from.
     """
 
     sensor = models.OneToOneField(Sensor, on_delete=models.CASCADE, primary_key=True, related_name="profile")
+    live_since = models.DateTimeField(null=True)
     last_at = models.DateTimeField(null=True)
     last_received_at = models.DateTimeField(null=True)
     sent_by = models.ForeignKey(ApiKey, on_delete=models.SET_NULL, null=True, related_name="+")
     learned_at = models.DateTimeField(null=True)
     readings = models.PositiveIntegerField(default=0, help_text="How many readings it was learned from.")
     cadence_seconds = models.FloatField(null=True, help_text="Median seconds between two readings.")
+    arrival_seconds = models.FloatField(
+        null=True, help_text="Longest usual pause between two deliveries; a gateway may send a whole hour at once."
+    )
     low = models.FloatField(null=True, help_text="First percentile of the values.")
     high = models.FloatField(null=True, help_text="99th percentile of the values.")
     noise = models.FloatField(null=True)
     repeat_share = models.FloatField(null=True)
     completeness = models.FloatField(null=True)
+    quality = models.FloatField(null=True)
 
     objects = SensorProfileQuerySet.as_manager()
 
+    # Below this share so much is missing that somebody should look; a lost packet now and then is usual.
+    INCOMPLETE_BELOW = 0.95
+
     def __str__(self) -> str:
         return f"profile of {self.sensor_id}"
+
+    @property
+    def is_incomplete(self) -> bool:
+        return self.completeness is not None and self.completeness < self.INCOMPLETE_BELOW
 
 
 class SensorFault(models.Model):

@@ -39,13 +39,13 @@ def in_unit(value: float, unit: str) -> str:
 
 
 @register.simple_tag
-def lasting(seconds: float) -> str:
-    return wording.lasting(seconds)
+def percent(share: float | str | None) -> str:
+    return f"{share:.0%}".replace("%", " %") if isinstance(share, float | int) else "–"
 
 
 @register.simple_tag
-def percent(share: float) -> str:
-    return f"{share:.0%}".replace("%", " %")
+def lasting(seconds: float | str | None) -> str:
+    return wording.duration(seconds) if isinstance(seconds, float | int) else "–"
 
 
 def _time(at: datetime, text: str, title: str) -> SafeString:

@@ -4,7 +4,7 @@ from urllib.parse import urlencode
 
 from django.contrib.auth.decorators import permission_required
 from django.core.exceptions import BadRequest
-from django.db.models import Count, OuterRef, Prefetch, Q, QuerySet, Subquery
+from django.db.models import Count, Exists, OuterRef, Prefetch, Q, QuerySet, Subquery
 from django.http import HttpResponse, JsonResponse
 from django.shortcuts import get_object_or_404, render
 from django.utils import timezone
@@ -13,9 +13,10 @@ from django.views.decorators.http import require_safe
 from sensors import quarantine
 from sensors import series as stretch
 from sensors.discovery import WAITING_ROOM
-from sensors.forms import Period
-from sensors.models import Annotation, Asset, Correction, Pending, Reading, Sensor, Site
-from sensors.pages import Request, aware, live_page
+from sensors.forms import HealthFilter, Period
+from sensors.models import Annotation, Asset, Correction, Pending, Reading, Sensor, SensorFault, Site
+from sensors.pages import Request, aware, live_page, page_of
+from sensors.querysets import SensorQuerySet
 from sensors.wording import flags_in_words, for_machines
 
 READINGS_PER_PAGE = 100
@@ -49,14 +50,49 @@ def _waiting(request: Request) -> dict[str, int]:
 @require_safe
 @permission_required("sensors.view_asset", raise_exception=True)
 def assets(request: Request) -> HttpResponse:
+    faulty = Sensor.objects.active().filter(Exists(_open_faults()), asset=OuterRef("pk")).order_by().values("asset")
     rows = (
         Asset.objects.visible_to(request.user)
-        .annotate(sensor_count=Count("sensors", filter=Q(sensors__status=Sensor.Status.ACTIVE)))
+        .annotate(
+            sensor_count=Count("sensors", filter=Q(sensors__status=Sensor.Status.ACTIVE)),
+            faulty_count=Subquery(faulty.annotate(count=Count("pk")).values("count")),
+        )
         .order_by("name")
     )
     sites = list(Site.objects.visible_to(request.user))
     trees = [(site, _in_tree_order([row for row in rows if row.site_id == site.pk])) for site in sites]
     return render(request, "sensors/assets.html", {"trees": trees, **_waiting(request)})
+
+
+def _open_faults() -> "QuerySet[SensorFault]":
+    return SensorFault.objects.open().filter(sensor=OuterRef("pk"))
+
+
+@require_safe
+@permission_required("sensors.view_sensorprofile", raise_exception=True)
+def health(request: Request) -> HttpResponse:
+    """How far each sensor can be relied on: when it was heard, what is missing, what is wrong."""
+    form = HealthFilter(request.GET, request.user)
+    chosen = form.cleaned_data if form.is_valid() else {}
+    rows = (
+        _in_state(Sensor.objects.visible_to(request.user).active(), chosen.get("state") or "")
+        .with_condition()
+        .select_related("site", "asset", "profile")
+        .annotate(is_faulty=Exists(_open_faults()))
+        .order_by("-is_faulty", "site__name", "asset__name", "sensor_id")
+    )
+    if chosen.get("site"):
+        rows = rows.filter(site=chosen["site"])
+    context = {"form": form, "page": page_of(rows, request), "untouched": not any(chosen.values())}
+    return live_page(request, "sensors/health.html", "sensors/_health.html", context)
+
+
+def _in_state(sensors: SensorQuerySet, state: str) -> SensorQuerySet:
+    if state == "unheard":
+        return sensors.filter(profile__last_received_at__isnull=True)
+    if state == "faulty":
+        return sensors.filter(Exists(_open_faults()))
+    return sensors.filter(Exists(_open_faults().filter(kind=state))) if state else sensors
 
 
 def _in_tree_order(rows: list[Asset]) -> list[tuple[int, Asset]]:
@@ -81,7 +117,9 @@ def asset(request: Request, pk: int) -> HttpResponse:
     rows = (
         Asset.objects.visible_to(request.user)
         .select_related("site", "parent")
-        .prefetch_related("children", Prefetch("sensors", queryset=_with_latest(Sensor.objects.active())))
+        .prefetch_related(
+            "children", Prefetch("sensors", queryset=_with_latest(Sensor.objects.active().with_condition()))
+        )
     )
     found = get_object_or_404(rows, pk=pk)
     sensors: list[Any] = list(found.sensors.all())

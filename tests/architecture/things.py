@@ -11,10 +11,13 @@ from sensors.models import (
     Correction,
     Import,
     Pending,
+    QualityPolicy,
     Quarantined,
     Reading,
     ReadingBatch,
     Sensor,
+    SensorFault,
+    SensorProfile,
 )
 from tests.architecture.permissions import Things
 from tests.conftest import make_plant, make_user
@@ -89,5 +92,10 @@ def make_things(name: str) -> Things:
         "import": Import.objects.create(site=plant.site, uploaded_by=user, name=f"{name}.csv", size=1, layout=LAYOUT),
         "pending": Pending.objects.create(batch=batch, consumer="score", error=f"{name} broke"),
         "anomaly": anomaly,
+        "qualitypolicy": QualityPolicy.objects.create(site=plant.site),
+        "sensorprofile": SensorProfile.objects.create(sensor=sensor, last_received_at=NOON, cadence_seconds=10),
+        "sensorfault": SensorFault.objects.create(
+            site=plant.site, sensor=sensor, kind="stuck", began_at=NOON, detail=f"{name} stands still"
+        ),
         "baseline": Baseline.objects.create(sensor=sensor, valid_from=NOON, readings=1, span_seconds=1),
     }

@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from django.conf import LazySettings
 from django.db import connection
 from django.utils import timezone
 from pytest_django import DjangoAssertNumQueries
@@ -42,6 +43,11 @@ def store(sensor: Sensor, start: datetime, values: Any, mode: ReadingBatch.Mode 
 
 def noise(count: int, level: float = 2.0, sd: float = 0.1, seed: int = 5) -> np.ndarray:
     return np.random.default_rng(seed).normal(level, sd, count)
+
+
+@pytest.fixture(autouse=True)
+def only_scoring(settings: LazySettings) -> None:
+    settings.OUTBOX_CONSUMERS = {"score": settings.OUTBOX_CONSUMERS["score"]}
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from mlops.models import Anomaly
 from mlops.validation import Candidate, validate
 
-CLEAR = Candidate(peak=12.0, limit=4.0, hits=5, baseline_readings=4000, in_maintenance=False)
+CLEAR = Candidate(peak=12.0, limit=4.0, hits=5, baseline_readings=4000, in_maintenance=False, sensor_faulty=False)
 
 
 def test_a_strong_lasting_deviation_is_credible() -> None:
@@ -24,6 +24,12 @@ def test_a_single_extreme_reading_is_for_an_engineer_to_look_at() -> None:
 
 def test_work_in_progress_on_the_asset_makes_it_a_false_positive() -> None:
     assert validate(replace(CLEAR, in_maintenance=True)).decision == Anomaly.Decision.FALSE_POSITIVE
+
+
+def test_a_fault_of_the_sensor_makes_it_a_false_positive() -> None:
+    found = validate(replace(CLEAR, sensor_faulty=True))
+    assert found.decision == Anomaly.Decision.FALSE_POSITIVE
+    assert [layer.name for layer in found.layers if not layer.passed] == ["sensor in order"]
 
 
 def test_too_little_history_is_said_to_be_that() -> None:
@@ -43,12 +49,13 @@ def test_a_single_weak_reading_is_doubted(hits: int) -> None:
         hits=st.integers(0, 5),
         baseline_readings=st.integers(0, 10_000),
         in_maintenance=st.booleans(),
+        sensor_faulty=st.booleans(),
     )
 )
 def test_confidence_lies_between_0_and_1_and_every_layer_speaks(candidate: Candidate) -> None:
     decision = validate(candidate)
     assert 0 <= decision.confidence <= 1
-    assert len(decision.layers) == 4
+    assert len(decision.layers) == 5
     assert all(layer.detail for layer in decision.layers)
 
 

@@ -3,7 +3,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from django.conf import settings
+from django.conf import LazySettings
 from django.contrib.auth.models import User
 from django.http import HttpResponse
 from django.test import Client
@@ -84,7 +84,8 @@ def test_broken_json_is_refused_whole(engineer: Client) -> None:
     assert (answer.status_code, answer.json()["code"]) == (400, "malformed_json")
 
 
-def test_a_batch_tells_what_became_of_it(engineer: Client, north: Plant) -> None:
+def test_a_batch_tells_what_became_of_it(engineer: Client, north: Plant, settings: LazySettings) -> None:
+    settings.OUTBOX_CONSUMERS = {"score": settings.OUTBOX_CONSUMERS["score"]}
     batch = send(engineer, row(north.temperature)).json()["batch"]
     states = []
     for change in (None, {"dead_at": NOON, "attempts": 4, "error": "secret"}, "done"):

@@ -1,0 +1,52 @@
+"""Anomalies that turn out to be none: what they rested on was corrected, or was the fault of the sensor."""
+
+from django.db import transaction
+from django.db.models import F
+
+from alerts import lifecycle
+from alerts.models import Alert, State
+from mlops.models import Anomaly
+from sensors.faults import DISTRUSTED
+
+_SPEAK_FOR_AN_ALERT = [Anomaly.Decision.CREDIBLE, Anomaly.Decision.FURTHER]
+
+
+def withdraw(anomaly: Anomaly, layer: str, detail: str) -> None:
+    """Set an anomaly aside because `layer` of validation failed after all; `detail` says why.
+
+    Its alert is resolved unless another anomaly speaks for it.
+    """
+    layers = [known for known in anomaly.evidence.get("layers", []) if known.get("name") != layer]
+    anomaly.decision, anomaly.confidence = Anomaly.Decision.FALSE_POSITIVE, 0.0
+    anomaly.evidence |= {
+        "decision": anomaly.decision,
+        "confidence": 0.0,
+        "layers": [*layers, {"name": layer, "passed": False, "detail": detail}],
+    }
+    anomaly.save(update_fields=["decision", "confidence", "evidence"])
+    resolve_unfounded(anomaly.alert, detail)
+
+
+def resolve_unfounded(alert: Alert | None, reason: str) -> None:
+    """Resolve an alert that no anomaly speaks for any more."""
+    if alert and not alert.anomalies.filter(decision__in=_SPEAK_FOR_AN_ALERT).exists():
+        lifecycle.resolve(alert, None, reason=reason)
+
+
+def set_faulty_aside() -> None:
+    """Withdraw what was found in the readings of a sensor that has since proved to be faulty.
+
+    One that is stuck at an unusual value looks like a machine in trouble until it has repeated itself often enough.
+    """
+    with transaction.atomic():
+        rows = Anomaly.objects.select_for_update(of=("self",), skip_locked=True).filter(
+            decision__in=_SPEAK_FOR_AN_ALERT,
+            historical=False,
+            alert__state__in=[State.OPEN, State.ACKNOWLEDGED],
+            sensor__faults__ended_at__isnull=True,
+            sensor__faults__kind__in=DISTRUSTED,
+            # What began before the fault did is the machine's.
+            sensor__faults__began_at__lte=F("start"),
+        )
+        for anomaly in rows.select_related("alert"):
+            withdraw(anomaly, "sensor in order", "The sensor itself was faulty at the time.")

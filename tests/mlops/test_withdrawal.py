@@ -1,0 +1,168 @@
+from datetime import datetime, timedelta
+from typing import Any
+
+import numpy as np
+import pytest
+from django.utils import timezone
+
+from alerts import rules
+from alerts.models import Alert, State
+from mlops import withdrawal
+from mlops.models import Anomaly
+from sensors import faults, lookup, outbox, profiles
+from sensors.access import Sender
+from sensors.ingest import store_batch
+from sensors.models import Reading, Sensor, SensorFault
+from tests.conftest import Plant, make_user
+from tests.readings import HISTORY, MINUTE, SECOND, columns, noise, store
+
+pytestmark = pytest.mark.django_db
+FALSE_POSITIVE = Anomaly.Decision.FALSE_POSITIVE
+
+
+@pytest.fixture
+def now() -> datetime:
+    return timezone.now()
+
+
+@pytest.fixture
+def temperature(north: Plant, now: datetime) -> Sensor:
+    """The pump's temperature, 60 °C for two days, from 0 to 120 °C possible, with a learned profile."""
+    Sensor.objects.update(range_low=0, range_high=120)
+    lookup.forget()
+    store(north.temperature, now - 60 * MINUTE, 2820, MINUTE, HISTORY)
+    work_through(now)
+    profiles.learn_due(now)
+    lookup.forget()
+    return north.temperature
+
+
+def work_through(now: datetime) -> None:
+    """What the worker does: consumers, then the beat's looks."""
+    for consumer in ("score", "watch"):
+        while outbox.drain(consumer):
+            pass
+    faults.look(now)
+    rules.pull_faults(now + MINUTE)
+    withdrawal.set_faulty_aside()
+
+
+def take_in(sensor: Sensor, now: datetime, values: Any) -> None:
+    for part in np.array_split(values, 6):
+        last = now - (len(values) - len(part)) * SECOND
+        values = values[len(part) :]
+        store(sensor, last, len(part), SECOND, values=part)
+        work_through(last)
+
+
+def correct(sensor: Sensor, values: dict[datetime, float]) -> None:
+    engineer = make_user("engineer", sensor.site)
+    store_batch(
+        columns(sensor, list(values), list(values.values())),
+        source="test",
+        sender=Sender(user=engineer),
+        on_conflict="replace",
+    )
+    outbox.drain("score")
+
+
+def test_a_temperature_sensor_that_breaks_is_a_sensor_fault_and_no_anomaly(temperature: Sensor, now: datetime) -> None:
+    take_in(temperature, now, [*noise(30), *[-40.0] * 60])
+    alert = Alert.objects.get()
+    assert (alert.kind, alert.state) == (Alert.Kind.SENSOR_FAULT, State.OPEN)
+    assert not Anomaly.objects.exists()
+
+
+def test_one_that_goes_flat_is_a_sensor_fault_and_no_anomaly(temperature: Sensor, now: datetime) -> None:
+    take_in(temperature, now, [*noise(30), *[60.1] * 60])
+    alert = Alert.objects.get()
+    assert (alert.kind, alert.state, alert.title) == (
+        Alert.Kind.SENSOR_FAULT,
+        State.OPEN,
+        "Temperature of Pump P-101 is stuck",
+    )
+    assert not Anomaly.objects.exists()
+
+
+def test_one_that_sticks_at_an_unusual_value_leaves_only_the_sensor_fault_open(
+    temperature: Sensor, now: datetime
+) -> None:
+    take_in(temperature, now, [*noise(30), *[95.0] * 60])
+    assert Alert.objects.unresolved().get().kind == Alert.Kind.SENSOR_FAULT
+    anomaly = Anomaly.objects.get()
+    assert anomaly.decision == FALSE_POSITIVE
+    assert anomaly.evidence["layers"][-1] == {
+        "name": "sensor in order",
+        "passed": False,
+        "detail": "The sensor itself was faulty at the time.",
+    }
+    resolved = Alert.objects.get(kind=Alert.Kind.ANOMALY)
+    assert resolved.transitions.last().reason == "The sensor itself was faulty at the time."  # type: ignore[union-attr]
+
+
+def test_a_really_hot_machine_is_an_anomaly_and_no_sensor_fault(temperature: Sensor, now: datetime) -> None:
+    take_in(temperature, now, [*noise(30), *noise(60) + 30])
+    assert not SensorFault.objects.exists()
+    assert Alert.objects.get().kind == Alert.Kind.ANOMALY
+    assert Anomaly.objects.get().decision == Anomaly.Decision.CREDIBLE
+
+
+def test_an_anomaly_from_before_the_sensor_broke_stands(temperature: Sensor, now: datetime) -> None:
+    take_in(temperature, now, [*noise(30) + 30, *[-40.0] * 40])
+    assert {alert.kind for alert in Alert.objects.unresolved()} == {Alert.Kind.ANOMALY, Alert.Kind.SENSOR_FAULT}
+    assert Anomaly.objects.get().decision == Anomaly.Decision.CREDIBLE
+
+
+def test_correcting_every_wrong_value_withdraws_the_anomaly_and_resolves_its_alert(
+    temperature: Sensor, now: datetime
+) -> None:
+    times = [now - i * SECOND for i in range(5)]
+    store_batch(columns(temperature, times, [95, 96, 97, 98, 99]), source="test")
+    outbox.drain("score")
+    alert = Alert.objects.get()
+    correct(temperature, dict(zip(times, noise(5), strict=True)))
+    anomaly = Anomaly.objects.get()
+    assert anomaly.decision == FALSE_POSITIVE
+    assert anomaly.evidence["layers"][-1]["detail"] == "Values it rested on were corrected."
+    alert.refresh_from_db()
+    assert alert.state == State.RESOLVED
+    assert alert.transitions.last().reason == "Values it rested on were corrected."  # type: ignore[union-attr]
+
+
+def test_what_still_stands_after_a_correction_is_stated_anew(temperature: Sensor, now: datetime) -> None:
+    times = [now - i * SECOND for i in range(6)]
+    store_batch(columns(temperature, times, [118, 90, 91, 92, 91, 90]), source="test")
+    outbox.drain("score")
+    assert Anomaly.objects.get().peak_value == 118
+    correct(temperature, {now: 60.0})
+    anomaly = Anomaly.objects.get()
+    assert (anomaly.peak_value, anomaly.decision, anomaly.end) == (92, Anomaly.Decision.CREDIBLE, now - SECOND)
+    assert Alert.objects.get().state == State.OPEN
+
+
+def test_an_alert_that_another_anomaly_speaks_for_stays_open(temperature: Sensor, now: datetime) -> None:
+    times = [now - i * SECOND for i in range(5)]
+    store_batch(columns(temperature, times, [95, 96, 97, 98, 99]), source="test")
+    outbox.drain("score")
+    other = Anomaly.objects.get()
+    other.pk, other.start, other.end = None, now - timedelta(hours=20), now - timedelta(hours=19)
+    other.save()
+    correct(temperature, dict(zip(times, noise(5), strict=True)))
+    assert Alert.objects.get().state == State.OPEN
+
+
+def test_a_correction_that_makes_things_worse_is_found(temperature: Sensor, now: datetime) -> None:
+    times = [now - i * SECOND for i in range(5)]
+    store_batch(columns(temperature, times, noise(5)), source="test")
+    outbox.drain("score")
+    assert not Anomaly.objects.exists()
+    correct(temperature, dict.fromkeys(times, 99.0))
+    assert Alert.objects.get().state == State.OPEN
+
+
+def test_sensors_that_wait_to_be_placed_are_not_scored(temperature: Sensor, now: datetime) -> None:
+    Sensor.objects.update(status=Sensor.Status.DISCOVERED)
+    store_batch(columns(temperature, [now - i * SECOND for i in range(5)], [95, 96, 97, 98, 99]), source="test")
+    outbox.drain("score")
+    assert Reading.objects.filter(value__gt=90).count() == 5
+    assert not Anomaly.objects.exists()
