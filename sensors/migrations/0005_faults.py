@@ -3,7 +3,7 @@ from django.db import migrations, models
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("sensors", "0002_doors_and_quality"),
+        ("sensors", "0004_import"),
     ]
 
     operations = [
