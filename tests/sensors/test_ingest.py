@@ -5,6 +5,7 @@ import msgspec
 import numpy as np
 import pytest
 from django.conf import LazySettings, settings
+from django.db import transaction
 from django.utils import timezone
 from hypothesis import given
 from hypothesis import strategies as st
@@ -139,24 +140,31 @@ class StoredSet(TestCase):
     def setUpTestData(cls) -> None:
         cls.plant = make_plant("Property")
 
-    batches = st.lists(
-        st.lists(st.tuples(st.integers(0, 2), st.integers(0, 5), st.floats(-1e6, 1e6)), max_size=12),
-        max_size=5,
-    )
+    rows = st.lists(st.tuples(st.integers(0, 2), st.integers(0, 5), st.floats(-1e6, 1e6)), max_size=12)
+    # What is sent, and how often the process dies in the middle or the answer is lost before the sender believes it.
+    deliveries = st.lists(st.tuples(rows, st.integers(0, 2), st.integers(0, 2)), max_size=5)
 
-    @given(batches)
-    def test_stored_is_the_set_of_accepted_keys_and_the_first_value_wins(self, batches: list[Any]) -> None:
+    @given(deliveries)
+    def test_stored_is_the_set_of_accepted_keys_and_the_first_value_wins(self, deliveries: list[Any]) -> None:
         sensors = [self.plant.temperature.sensor_id, self.plant.vibration.sensor_id, "nobody"]
         expected: dict[tuple[str, datetime], float] = {}
-        for batch in batches:
+        accepted = 0
+        for batch, crashes, lost_answers in deliveries:
             rows = [row(sensors[s], value, NOON + timedelta(seconds=second)) for s, second, value in batch]
-            stored = store(*rows)
-            assert stored.accepted + stored.duplicates + len(stored.rejected) == len(batch)
+            for _ in range(crashes):
+                with transaction.atomic():
+                    store(*rows)
+                    transaction.set_rollback(True)
+            for _ in range(1 + lost_answers):
+                stored = store(*rows)
+                assert stored.accepted + stored.duplicates + len(stored.rejected) == len(batch)
+                accepted += stored.accepted
             for sent in rows:
                 if sent["sensor_id"] != "nobody":
                     expected.setdefault((sent["sensor_id"], sent["timestamp"]), sent["value"])
         found = Reading.objects.values_list("sensor__sensor_id", "timestamp", "value")
         assert {(sensor, at): value for sensor, at, value in found} == expected
+        assert accepted == len(expected)
 
 
 def test_columns_of_any_length_survive_the_way_through_the_database(north: Plant) -> None:
