@@ -24,7 +24,7 @@ KEY = "fault:"
 TITLES = {
     Kind.SILENT: "is silent",
     Kind.STUCK: "is stuck",
-    Kind.OUT_OF_RANGE: "reads what cannot be",
+    Kind.OUT_OF_RANGE: "reads out of range",
     Kind.ERRATIC: "jumps erratically",
     Kind.CLOCK: "has a wrong clock",
 }

@@ -45,7 +45,7 @@ def end(fault: SensorFault, now: datetime) -> None:
     [
         (Kind.SILENT, Alert.Kind.SILENT, "Temperature of Pump P-101 is silent"),
         (Kind.STUCK, Alert.Kind.SENSOR_FAULT, "Temperature of Pump P-101 is stuck"),
-        (Kind.OUT_OF_RANGE, Alert.Kind.SENSOR_FAULT, "Temperature of Pump P-101 reads what cannot be"),
+        (Kind.OUT_OF_RANGE, Alert.Kind.SENSOR_FAULT, "Temperature of Pump P-101 reads out of range"),
         (Kind.ERRATIC, Alert.Kind.SENSOR_FAULT, "Temperature of Pump P-101 jumps erratically"),
         (Kind.CLOCK, Alert.Kind.SENSOR_FAULT, "Temperature of Pump P-101 has a wrong clock"),
     ],

@@ -45,7 +45,7 @@ def test_the_tiles_of_an_asset_say_what_is_wrong_with_its_sensors(operator: Clie
     fault(north.temperature, "silent")
     SensorProfile.objects.create(sensor=north.vibration, completeness=0.82)
     page = text(operator, north.pump.get_absolute_url())
-    assert "Silent since" in page
+    assert ">Silent</span> <span class=\"muted small\">since" in page
     assert "82 % complete" in page
 
 
@@ -73,7 +73,7 @@ def test_the_health_page_lists_sensors_with_faults_first(operator: Client, north
     fault(north.vibration)
     page = text(operator, HEALTH)
     assert page.index(north.vibration.sensor_id) < page.index(north.temperature.sensor_id)
-    for words in ("Stuck since", "It stands still.", "98 %", "2 s", "In order"):
+    for words in (">Stuck</span>", "It stands still.", "98 %", "2 s", "In order"):
         assert words in page
 
 
