@@ -57,6 +57,7 @@ def create(sensors: int) -> list[Sensor]:
         low, high = quantity.physical
         about = {
             "asset": asset,
+            "name": quantity.kind.capitalize(),
             "kind": quantity.kind,
             "unit": quantity.unit,
             "range_low": low,
