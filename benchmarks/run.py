@@ -8,13 +8,14 @@ import os
 import sys
 from pathlib import Path
 
-from benchmarks import ingest, path
+from benchmarks import ingest, path, storage
 
 BENCHMARKS = {
     "path": path.run,
     "ingest": ingest.run,
     "scored": ingest.run_scored,
     "growth": ingest.run_growth,
+    "storage": storage.run,
 }
 RESULTS = Path(__file__).with_name("results.json")
 

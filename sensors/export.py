@@ -21,7 +21,7 @@ Kind = Literal["text", "number", "integer", "time", "flag"]
 Values = Any
 
 # Longer tables take minutes of a web process to write as XLSX; the format itself ends at 1,048,576.
-MOST_XLSX_ROWS = 300_000
+MOST_XLSX_ROWS = 200_000
 FILE_PIECE_BYTES = 1 << 18
 # A spreadsheet program would run a cell that begins so (OWASP, CSV injection).
 FORMULA = r"^[=+\-@\t\r]"
