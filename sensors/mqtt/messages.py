@@ -32,6 +32,7 @@ class Short(msgspec.Struct, gc=False):
 
 _decoder = msgspec.json.Decoder(float | Short)
 _anything = msgspec.json.Decoder()
+UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 
 
 @dataclass
@@ -54,7 +55,7 @@ class Gathered:
         except msgspec.ValidationError:
             self._add_as_json(payload, sensor_id, topic, now_us)
             return
-        except (msgspec.DecodeError, RecursionError) as error:
+        except UNREADABLE as error:
             self.reject("malformed_message", f"The message is neither a number nor JSON: {error}", payload, topic)
             return
         reading = found if isinstance(found, Short) else Short(found)
@@ -77,7 +78,7 @@ class Gathered:
             items = sent if isinstance(sent, list) else [sent]
             body = msgspec.json.encode([_filled_in(item, sensor_id, now_us) for item in items])
             columns = json.parse(body)
-        except (Refused, msgspec.DecodeError, RecursionError) as error:
+        except (Refused, *UNREADABLE) as error:
             detail = error.detail if isinstance(error, Refused) else str(error)
             self.reject("malformed_message", f"The message cannot be read: {detail}", payload, topic)
             return

@@ -51,7 +51,12 @@ def guess(sample: bytes, *, stem: str = "", known: frozenset[str] = frozenset())
     # The last line of a sample may be cut off.
     lines = (lines[:-1] if len(lines) > 1 and len(sample) > 4096 else lines)[:SAMPLE_LINES]
     delimiter, skip = _delimiter(lines)
-    rows = [row for row in csv.reader(lines[skip:], delimiter=delimiter) if any(cell.strip() for cell in row)]
+    try:
+        rows = [row for row in csv.reader(lines[skip:], delimiter=delimiter) if any(cell.strip() for cell in row)]
+    except csv.Error as error:
+        raise _no_table() from error
+    if not rows:
+        raise _no_table()
     header = not any(_is_time(cell) or _NUMBER.match(cell.strip()) for cell in rows[0])
     body = rows[1:] if header else rows
     width = Counter(map(len, body)).most_common(1)[0][0] if body else len(rows[0])
@@ -124,9 +129,13 @@ def _delimiter(lines: list[str]) -> tuple[str, int]:
             # A header may have a column less than the rows, if those end with a delimiter.
             best = (agreeing, delimiter, next(at for at, w in enumerate(widths) if w in (width, width - 1) and w > 1))
     if not best[0]:
-        detail = "No table was found: each line needs the same columns, parted by comma, semicolon, tab or bar."
-        raise Refused("unknown_columns", detail, 400)
+        raise _no_table()
     return best[1], best[2]
+
+
+def _no_table() -> Refused:
+    detail = "No table was found: each line needs the same columns, parted by comma, semicolon, tab or bar."
+    return Refused("unknown_columns", detail, 400)
 
 
 def _is_time(cell: str) -> bool:
