@@ -1,5 +1,6 @@
 """The API's view of what people say about stretches of time, and of the readings they corrected."""
 
+from datetime import datetime
 from typing import Any
 
 from django_filters.rest_framework import BooleanFilter
@@ -14,7 +15,20 @@ from sensors.models import Annotation, Correction
 from sensors.scoped import IdFilter, KnownRequest, PeriodFilterSet, SiteScopedViewSet
 
 
+class AwareDateTimeField(serializers.DateTimeField):
+    """A time with its zone; one without could be meant in any."""
+
+    default_error_messages = {"naive_timestamp": "Name the time zone, e.g. 2026-01-31T12:00:00Z."}
+
+    def enforce_timezone(self, value: datetime) -> datetime:
+        if value.tzinfo is None:
+            self.fail("naive_timestamp")
+        return super().enforce_timezone(value)
+
+
 class AnnotationSerializer(CheckedSerializer):
+    start = AwareDateTimeField()
+    end = AwareDateTimeField()
     created_by: Any = serializers.SlugRelatedField(slug_field="username", read_only=True)
     removed_by: Any = serializers.SlugRelatedField(slug_field="username", read_only=True)
 

@@ -17,6 +17,7 @@ from sensors.errors import Refused
 from sensors.models import Asset, Sensor, Site
 
 SAMPLE_VALUES = 60
+MOST_COUNTED = 1_000
 # Sensors of a site that a suggestion is looked for among.
 MOST_NEIGHBOURS = 20_000
 # What the audit log says of a discovered sensor that was changed, and by its new state, how.
@@ -27,17 +28,32 @@ _SEPARATOR = re.compile(r"[._:/-]")
 
 @dataclass(frozen=True)
 class Sample:
-    """The newest values of a sensor in its unit, oldest first, and the time of the last; at most SAMPLE_VALUES."""
+    """The newest values of a sensor in its unit, oldest first, at most SAMPLE_VALUES, and the time of the last.
+
+    `count` is how many it has sent, counted up to MOST_COUNTED.
+    """
 
     values: list[float]
     last_at: datetime | None
+    count: int
+
+    @property
+    def many(self) -> bool:
+        return self.count == MOST_COUNTED
+
+    @property
+    def low(self) -> float:
+        return min(self.values)
+
+    @property
+    def high(self) -> float:
+        return max(self.values)
 
     def line(self, width: int = 120, height: int = 28) -> str:
         """The values as points of an SVG polyline."""
-        low, high = min(self.values), max(self.values)
         step = width / max(len(self.values) - 1, 1)
-        span = high - low
-        heights = [(high - value) / span if span else 0.5 for value in self.values]
+        span = self.high - self.low
+        heights = [(self.high - value) / span if span else 0.5 for value in self.values]
         return " ".join(f"{i * step:.1f},{2 + share * (height - 4):.1f}" for i, share in enumerate(heights))
 
 
@@ -46,19 +62,21 @@ def samples(sensors: Iterable[Sensor]) -> dict[int, Sample]:
     with connection.cursor() as cursor:
         cursor.execute(
             """
-            SELECT sensor.id, newest.values, newest.last_at
+            SELECT sensor.id, newest.values, newest.last_at, newest.count
             FROM unnest(%s::bigint[]) AS sensor(id)
             CROSS JOIN LATERAL (
-                SELECT array_agg(value ORDER BY "timestamp") AS values, max("timestamp") AS last_at
+                SELECT array_agg(value ORDER BY "timestamp") FILTER (WHERE place <= %s) AS values,
+                       max("timestamp") AS last_at, count(*)
                 FROM (
-                    SELECT value, "timestamp" FROM sensors_reading WHERE sensor_id = sensor.id
+                    SELECT value, "timestamp", row_number() OVER (ORDER BY "timestamp" DESC) AS place
+                    FROM sensors_reading WHERE sensor_id = sensor.id
                     ORDER BY "timestamp" DESC LIMIT %s
                 ) AS few
             ) AS newest
             """,
-            [[sensor.pk for sensor in sensors], SAMPLE_VALUES],
+            [[sensor.pk for sensor in sensors], SAMPLE_VALUES, MOST_COUNTED],
         )
-        return {pk: Sample(values or [], last_at) for pk, values, last_at in cursor.fetchall()}
+        return {pk: Sample(values or [], last_at, count) for pk, values, last_at, count in cursor.fetchall()}
 
 
 def suggestions(sensors: Iterable[Sensor]) -> dict[int, Asset]:

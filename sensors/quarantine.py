@@ -39,6 +39,7 @@ WAITING = Quarantined.State.WAITING
 ADVICE = {
     "unknown_sensor": "Create the sensor, let it be discovered, or name the one that was meant. Then admit.",
     "ambiguous_sensor": "Several sites have a sensor with this key: send with a key of one site, or discard.",
+    "unknown_site": "The sender names a site that is not here: have its topic corrected, and let it send again.",
     "invalid_sensor_id": "Name the sensor that was meant: this cannot be the key of one.",
     "too_many_discovered": "Place or ignore the sensors that were discovered. Then admit, and let these be discovered.",
     "sensor_retired": "Set the sensor active again if it is in use, name the one that replaced it, or discard.",

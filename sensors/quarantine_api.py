@@ -60,8 +60,9 @@ class QuarantinedViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, SiteS
         row = self.get_object()
         corrected = CorrectedSerializer(data=request.data)
         corrected.is_valid(raise_exception=True)
-        # As they were written: how exact a time is, and its zone, are for the reader of readings to judge.
-        changes = {name: request.data[name] for name in corrected.validated_data}
+        changes = dict(corrected.validated_data)
+        if "timestamp" in changes:  # As it was written: one without a zone is refused, not guessed.
+            changes["timestamp"] = corrected.initial_data["timestamp"]
         quarantine.readmit(row, request.user, quarantine.fields_of(row) | changes if changes else None)
         return self._answer(row)
 

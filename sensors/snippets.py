@@ -5,6 +5,7 @@ from urllib.parse import urlsplit
 
 from django.conf import settings
 
+from sensors.formats import as_sensor_id
 from sensors.models import Sensor
 
 
@@ -87,23 +88,22 @@ def _telegraf(sensor: Sensor, base: str, value: str) -> str:
 
 
 def _mqtt(sensor: Sensor, base: str, value: str) -> str:
-    host = urlsplit(getattr(settings, "MQTT_URL", "")).hostname or urlsplit(base).hostname
+    host = urlsplit(settings.MQTT_URL).hostname or urlsplit(base).hostname
+    # The message names the sensor itself: not every key can be written as a topic.
     return f"""\
-mosquitto_pub -h {host} -q 1 -t '{_topic(sensor)}' -m {value}
+mosquitto_pub -h {host} -q 1 -t '{_topic(sensor)}' \\
+    -m '{{"sensor_id": "{sensor.sensor_id}", "value": {value}{_unit(sensor)}}}'
 """
 
 
 def _topic(sensor: Sensor) -> str:
-    """The first topic that the bridge listens to and that names the sensor, with this one's key in it."""
-    templates = [topic for topic in getattr(settings, "MQTT_TOPICS", []) if "{sensor" in topic]
-    topic = templates[0] if templates else "plant/{site}/{sensor}"
-    site = sensor.site.name.replace("'", "").replace("/", "-")
-    for name, value in (("{sensor...}", sensor.sensor_id), ("{sensor}", sensor.sensor_id), ("{site}", site)):
-        topic = topic.replace(name, value)
-    return topic.replace("+", "any")
+    """One that the bridge listens to, with this sensor's key and site in it."""
+    key, site = as_sensor_id(sensor.sensor_id.replace("/", ".")), as_sensor_id(sensor.site.name)
+    names = {"{sensor}": key, "{sensor...}": key, "#": key, "{site}": site, "+": "any"}
+    return "/".join(names.get(level, level) for level in settings.MQTT_TOPICS[0].split("/"))
 
 
 def _mqtt_note() -> str:
-    if getattr(settings, "MQTT_URL", ""):
-        return "The value is in the sensor’s unit, and was measured when the message comes."
+    if settings.MQTT_URL:
+        return "The value counts as measured when the message comes, unless it has a timestamp."
     return "The MQTT bridge is off here: an administrator sets MQTT_URL and MQTT_TOPICS first."

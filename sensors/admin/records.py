@@ -98,7 +98,8 @@ class SensorAdmin(SiteScopedAdmin):
 
     @admin.display(description="readings")
     def readings(self, sensor: Sensor) -> SafeString:
-        return format_html('<a href="{}">Readings</a>', reverse("sensors:readings", args=[sensor.pk]))
+        pages = [reverse(f"sensors:{page}", args=[sensor.pk]) for page in ("readings", "connect")]
+        return format_html('<a href="{}">Readings</a> · <a href="{}">Connect</a>', *pages)
 
     @admin.action(description="Retire: take no more readings, keep what there is", permissions=["change"])
     def retire(self, request: HttpRequest, queryset: QuerySet[Sensor]) -> None:

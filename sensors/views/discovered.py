@@ -23,7 +23,7 @@ from sensors.querysets import SensorQuerySet
 @permission_required("sensors.change_sensor", raise_exception=True)
 def discovered(request: Request) -> HttpResponse:
     rows = Sensor.objects.visible_to(request.user).discovered().select_related("site").order_by("-created_at", "-pk")
-    form = Place(request.POST or None, assets=_assets(request))
+    form = Place(request.POST if request.method == "POST" else None, assets=_assets(request))
     if request.method == "POST":
         answer = _see_to(request, rows, form)
         if answer:

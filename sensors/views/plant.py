@@ -129,7 +129,8 @@ def asset(request: Request, pk: int) -> HttpResponse:
     ranges = [(key, label) for key, (label, _) in stretch.RANGES.items()]
     context = {"asset": found, "sensors": sensors, "ranges": ranges, "chosen": chosen}
     if not request.htmx:
-        context["annotations"] = _annotations(request, found)
+        notes = _annotations(request, found)
+        context["annotations"], context["more_annotations"] = notes[:NOTES_ON_PAGE], len(notes) > NOTES_ON_PAGE
         context["discovered"] = found.name == WAITING_ROOM
     return live_page(request, "sensors/asset.html", "sensors/_latest.html", context)
 
@@ -138,7 +139,7 @@ def _annotations(request: Request, asset: Asset) -> list[Annotation]:
     if not request.user.has_perm("sensors.view_annotation"):
         return []
     rows = Annotation.objects.standing().filter(asset=asset).select_related("sensor", "created_by")
-    return list(rows[:NOTES_ON_PAGE])
+    return list(rows[: NOTES_ON_PAGE + 1])
 
 
 def _with_latest(sensors: "QuerySet[Sensor]") -> "QuerySet[Sensor]":

@@ -113,6 +113,8 @@ def test_a_stretch_chosen_in_a_chart_becomes_a_note_in_it(page: Page, works: Pla
     page.get_by_label("What happened").fill("Seal <b>broke</b>")
     page.get_by_role("button", name="Note it").click()
     expect(page.locator("#annotations .prose").get_by_text("Seal <b>broke</b>")).to_be_visible()
+    # Its words are in the chart where there is room for them.
+    page.get_by_role("link", name="1 h").click()
     chart.scroll_into_view_if_needed()
     expect(chart.locator("text").get_by_text("Seal <b>broke</b>")).to_be_visible(timeout=20_000)
     page.get_by_role("button", name=re.compile("Take back")).click()

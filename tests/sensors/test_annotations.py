@@ -153,6 +153,7 @@ def test_a_program_notes_lists_and_takes_back(browser: Client, north: Plant) -> 
         ({"sensor": "other"}, ("sensor", "does_not_exist")),
         ({"asset": "other"}, ("asset", "does_not_exist")),
         ({"kind": "joke"}, ("kind", "invalid_choice")),
+        ({"start": "2026-07-01T11:00:00"}, ("start", "naive_timestamp")),
     ],
 )
 def test_what_makes_no_sense_is_refused(

@@ -1,4 +1,5 @@
 import json
+import shlex
 import tomllib
 from datetime import timedelta
 
@@ -11,6 +12,7 @@ from django.utils import timezone
 
 from sensors import snippets
 from sensors.models import Quarantined, Reading, Sensor
+from sensors.mqtt import Template
 from tests.conftest import Plant
 
 BASE = "https://plant.example"
@@ -56,12 +58,18 @@ def test_a_sensor_without_a_unit_names_none(north: Plant) -> None:
     assert all("unit" not in text for text in texts(north.temperature).values())
 
 
-def test_the_topic_is_one_the_bridge_listens_to(north: Plant, settings: LazySettings) -> None:
-    settings.MQTT_URL, settings.MQTT_TOPICS = "mqtt://broker.example:1883", ["alarms/#", "factory/+/{site}/{sensor}"]
-    assert (
-        "-h broker.example -q 1 -t 'factory/any/North/north.p101.temperature' -m 61.5"
-        in texts(north.temperature)["MQTT"]
-    )
+@pytest.mark.parametrize("template", ["plant/{site}/{sensor...}", "factory/+/{site}/{sensor}", "{site}/all/#"])
+def test_the_topic_is_one_the_bridge_listens_to(north: Plant, settings: LazySettings, template: str) -> None:
+    settings.MQTT_URL, settings.MQTT_TOPICS = "mqtt://broker.example:1883", [template]
+    Sensor.objects.filter(pk=north.temperature.pk).update(sensor_id="hall-2/p101/temperature")
+    north.temperature.refresh_from_db()
+    words = shlex.split(texts(north.temperature)["MQTT"])
+    assert words[words.index("-h") + 1] == "broker.example"
+    place = Template.parse(template).place(words[words.index("-t") + 1])
+    assert place is not None
+    assert place.site == "North"
+    message = json.loads(words[words.index("-m") + 1])
+    assert message == {"sensor_id": "hall-2/p101/temperature", "value": 61.5, "unit": "°C"}
 
 
 def test_the_box_waits_and_turns_green_with_the_first_reading(technician: Client, north: Plant) -> None:

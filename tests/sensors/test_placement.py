@@ -91,7 +91,7 @@ def test_the_page_shows_what_each_sends(browser: Client, north: Plant) -> None:
     found(north, "oil.flow", kind="flow", unit="l/min")
     page = browser.get(reverse("sensors:discovered")).content.decode()
     assert "Flow in l/min" in page
-    assert "20.00 l/min" in page
+    assert "2 values, lately 20.00 l/min to 21.00 l/min" in page
     assert "<polyline" in page
 
 
