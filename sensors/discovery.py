@@ -89,9 +89,9 @@ def infer(sensor_id: str, unit: str | None) -> tuple[str, str]:
     known = units.canonical(unit) if unit else None
     if known is None:
         kind = named or Kind.GENERIC
-        return kind, units.DEFAULT_UNIT[kind]
-    fitting = [kind for kind, default in units.DEFAULT_UNIT.items() if units.conversion(known, default)]
-    return (named if named in fitting else next(iter(fitting), Kind.GENERIC)), known
+        return kind.value, units.DEFAULT_UNIT[kind]
+    fitting = [Kind(kind) for kind, default in units.DEFAULT_UNIT.items() if units.conversion(known, default)]
+    return (named if named in fitting else next(iter(fitting), Kind.GENERIC)).value, known
 
 
 def _is_valid(sensor_id: str) -> bool:

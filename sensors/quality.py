@@ -131,7 +131,9 @@ def assess(
             Flag.RATE: np.abs(values - before) * 1e6 > limit["max_rate"][codes] * pause,
             Flag.GAP: pause > limit["gap_us"][codes],
             Flag.SPIKE: _is_spike(before, values, after, limit["spike"][codes]),
-            Flag.STUCK: _run_lengths(values, before, first, context.run[codes]) >= limit["stuck_repeats"][codes],
+            # Exactly 0 is what many instruments read while their machine rests.
+            Flag.STUCK: (values != 0)
+            & (_run_lengths(values, before, first, context.run[codes]) >= limit["stuck_repeats"][codes]),
             Flag.FUTURE: timestamps > now_us + FUTURE_AFTER_US,
             Flag.CLOCK_SKEW: (timestamps[first] > now_us + limit["clock_ahead_us"][opening])[np.cumsum(first) - 1],
             Flag.DUPLICATE: contradicted,

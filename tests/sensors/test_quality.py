@@ -81,6 +81,11 @@ def test_repeats_are_counted_reading_by_reading_too(sensor: Sensor) -> None:
     assert [bool(flag & Flag.STUCK) for flag in flags(sensor)] == [False] * 19 + [True] * 2
 
 
+def test_a_machine_at_rest_is_not_a_stuck_sensor(sensor: Sensor) -> None:
+    send(sensor, [0.0] * 40, NOW - 60 * SECOND)
+    assert not any(flag & Flag.STUCK for flag in flags(sensor))
+
+
 def test_a_switch_that_repeats_itself_by_nature_is_not_stuck(sensor: Sensor) -> None:
     SensorProfile.objects.update(repeat_share=0.9)
     lookup.forget()
