@@ -8,12 +8,15 @@ import os
 import sys
 from pathlib import Path
 
-from benchmarks import ingest, path, storage
+from benchmarks import formats, ingest, mqtt, path, storage
 
 BENCHMARKS = {
     "path": path.run,
     "ingest": ingest.run,
     "scored": ingest.run_scored,
+    "formats": formats.run,
+    "import": formats.run_import,
+    "mqtt": mqtt.run,
     "growth": ingest.run_growth,
     "storage": storage.run,
 }

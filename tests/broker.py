@@ -15,22 +15,23 @@ CONFIGURATION = """
 listener {port} 127.0.0.1
 allow_anonymous true
 user root
+max_queued_messages 0
+set_tcp_nodelay true
+"""
+DURABLE = """
 persistence true
 persistence_location {directory}/
 autosave_on_changes true
 autosave_interval 1
-max_queued_messages 0
-set_tcp_nodelay true
-{more}
 """
 
 
 @dataclass
 class Broker:
-    """It keeps what it was sent on disk, so that it survives `kill`."""
+    """`durable`: it writes everything to disk at every change, so that it survives `kill`, and is slow."""
 
     directory: Path
-    more: str = ""
+    durable: bool = True
     port: int = field(default_factory=free_port)
     process: "subprocess.Popen[bytes] | None" = None
 
@@ -41,7 +42,8 @@ class Broker:
     def start(self) -> None:
         assert MOSQUITTO
         path = self.directory / "mosquitto.conf"
-        path.write_text(CONFIGURATION.format(port=self.port, directory=self.directory, more=self.more))
+        text = CONFIGURATION + (DURABLE if self.durable else "")
+        path.write_text(text.format(port=self.port, directory=self.directory))
         with (self.directory / "mosquitto.log").open("ab") as log:
             self.process = subprocess.Popen([MOSQUITTO, "-c", str(path)], stdout=log, stderr=log)
         deadline = time.monotonic() + 10

@@ -255,10 +255,8 @@ class TestWithABroker:
         wait_for(Reading.objects.exists)
         assert bridge.stop() == 0
 
-    def test_a_broker_that_knows_only_the_older_protocol_is_served_as_well(self, tmp_path: Path, north: Plant) -> None:
+    def test_a_broker_that_knows_only_the_older_protocol_is_served_as_well(self, broker: Broker, north: Plant) -> None:
         user = User.objects.get(username="mqtt")
-        broker = Broker(tmp_path)
-        broker.start()
         bridge = Bridge(broker.url, [Template.parse("plant/{sensor}")], Sender(user=user), "old")
         bridge.protocol = 4
         client = bridge._client()
@@ -268,7 +266,6 @@ class TestWithABroker:
         bridge._flush(client)
         assert Reading.objects.get().value == 5
         bridge._close(client)
-        broker.kill(signal.SIGTERM)
 
 
 def publish_series(broker: Broker, plant: Plant, numbers: Any) -> None:
