@@ -45,7 +45,7 @@ def test_the_tiles_of_an_asset_say_what_is_wrong_with_its_sensors(operator: Clie
     fault(north.temperature, "silent")
     SensorProfile.objects.create(sensor=north.vibration, completeness=0.82)
     page = text(operator, north.pump.get_absolute_url())
-    assert ">Silent</span> <span class=\"muted small\">since" in page
+    assert '>Silent</span> <span class="muted small">since' in page
     assert "82 % complete" in page
 
 
