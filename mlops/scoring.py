@@ -25,7 +25,7 @@ from mlops import baselines, validation, withdrawal
 from mlops.detectors import robust
 from mlops.detectors.robust import Profile
 from mlops.models import Anomaly
-from sensors import faults, history
+from sensors import faults, history, outbox
 from sensors.checks import SPAN_GAP_US
 from sensors.history import Span
 from sensors.models import Asset, ReadingBatch, Sensor
@@ -67,6 +67,7 @@ def score_batches(batches: list[ReadingBatch]) -> None:
 
     Sensors that nobody has placed yet are not scored.
     """
+    batches = outbox.with_spans(batches)
     spans = _spans(batches)
     # In one order everywhere, or two workers could wait for each other.
     locked = Sensor.objects.select_for_update(of=("self",), no_key=True).order_by("pk")

@@ -9,6 +9,7 @@ from django.conf import settings
 from django.utils import timezone
 from numpy.typing import NDArray
 
+from sensors import outbox
 from sensors.arrays import Bigints, Doubles, Timestamps, numpy_cursor
 from sensors.models import ReadingBatch
 
@@ -40,6 +41,7 @@ PAUSE_FLOOR_SECONDS = 60.0
 
 def hear(batches: list[ReadingBatch]) -> None:
     """Note which sensors these batches, all of one mode, speak of: when they were heard, and from whom."""
+    batches = outbox.with_spans(batches)
     if batches[0].mode == ReadingBatch.Mode.HISTORY:
         _note_history({sensor for batch in batches for sensor in batch.sensors})
         return
