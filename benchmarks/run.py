@@ -13,6 +13,7 @@ from benchmarks import formats, ingest, mqtt, path, storage
 BENCHMARKS = {
     "path": path.run,
     "ingest": ingest.run,
+    "single": ingest.run_single,
     "scored": ingest.run_scored,
     "formats": formats.run,
     "import": formats.run_import,

@@ -5,7 +5,8 @@ import warnings
 from typing import Any
 
 from celery import Celery
-from celery.signals import worker_process_init
+from celery.signals import task_prerun, worker_process_init
+from django.db import close_old_connections
 
 from config.orphans import exit_when_orphaned
 
@@ -20,6 +21,11 @@ app.autodiscover_tasks()
 
 # Senders and people wait for the web process and the database; scoring may be a moment later when all are busy.
 NICENESS = 5
+
+
+@task_prerun.connect
+def _leave_broken_connections(**_: Any) -> None:
+    close_old_connections()
 
 
 @worker_process_init.connect

@@ -141,7 +141,7 @@ TEMPLATES = [
 # Without DATABASE_URL and REDIS_URL the embedded servers under STATE_DIR are used (sensors.embedded).
 _database = dj_database_url.parse(DATABASE_URL or embedded.database_url(STATE_DIR), engine="sensors.timescale")
 _database["OPTIONS"] = {
-    "pool": {"min_size": 4, "max_size": 16, "timeout": 10},
+    "pool": {"min_size": 1, "max_size": 16, "timeout": 10},
     "options": f"-c statement_timeout={STATEMENT_TIMEOUT_SECONDS}s",
     # What the address asks for, sslmode above all.
     **_database.get("OPTIONS", {}),
@@ -174,6 +174,8 @@ CELERY_TASK_PUBLISH_RETRY = False
 CELERY_TASK_ACKS_LATE = True
 CELERY_WORKER_PREFETCH_MULTIPLIER = 1
 CELERY_WORKER_CONCURRENCY = WORKER_CONCURRENCY
+# Celery would close the whole pool before and after each task; config.celery sees to broken connections instead.
+CELERY_DB_REUSE_MAX = 1_000_000_000
 CELERY_WORKER_HIJACK_ROOT_LOGGER = False
 CELERY_WORKER_CANCEL_LONG_RUNNING_TASKS_ON_CONNECTION_LOSS = True
 CELERY_BEAT_SCHEDULER = "django_celery_beat.schedulers:DatabaseScheduler"
