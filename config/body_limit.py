@@ -116,7 +116,7 @@ def _too_slow(seconds: float) -> Refusal:
 
 
 def _too_large(max_bytes: int) -> Refusal:
-    detail = f"The request body may have {max_bytes} bytes; send it in several parts."
+    detail = f"The request body may have {max_bytes} bytes; send it in parts. (Files: by who may import.)"
     return Refusal(413, "body_too_large", detail)
 
 

@@ -3,7 +3,7 @@
 from io import BytesIO
 from typing import Any
 
-from asgiref.sync import sync_to_async
+from channels.db import database_sync_to_async
 from django.conf import settings
 from django.contrib.auth import get_user
 from django.contrib.auth.models import User
@@ -13,11 +13,14 @@ from django.utils.module_loading import import_string
 from sensors.access import authenticate_key
 
 
-@sync_to_async
-def may_upload(scope: dict[str, Any]) -> bool:
+async def may_upload(scope: dict[str, Any]) -> bool:
     """Whether the request's session or key is somebody's who may import files. The view asks again, and more."""
-    request = ASGIRequest(scope, BytesIO())
-    user = _user_of(request)
+    allowed: bool = await database_sync_to_async(_is_allowed)(scope)
+    return allowed
+
+
+def _is_allowed(scope: dict[str, Any]) -> bool:
+    user = _user_of(ASGIRequest(scope, BytesIO()))
     return user is not None and user.has_perm("sensors.add_import")
 
 

@@ -186,7 +186,7 @@ def _table_line_by_line(lines: list[bytes], layout: Layout) -> tuple[Any, list[i
     rows, invalid = [], []
     for place, line in enumerate(lines):
         try:
-            cells = next(csv.reader([line.decode().rstrip("\r")], delimiter=layout.delimiter), [])
+            cells = next(csv.reader([line.decode().rstrip("\r")], delimiter=layout.delimiter, strict=True), [])
         except csv.Error:
             cells = []
         if len(cells) == len(layout.columns):

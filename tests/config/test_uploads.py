@@ -1,0 +1,62 @@
+"""Who may send a whole file is asked before it is taken."""
+
+from typing import Any
+
+import pytest
+from asgiref.sync import async_to_sync
+from django.conf import settings
+from django.contrib.auth.models import User
+from django.test import Client
+
+from config.uploads import may_upload
+from sensors.models import ApiKey
+from tests.config.test_asgi import post
+from tests.conftest import Plant
+
+# It gives its connection back, as outside of a request nobody else does; so there is no transaction around a test.
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+def asks(*headers: tuple[bytes, bytes]) -> bool:
+    scope: dict[str, Any] = {"type": "http", "method": "POST", "path": "/imports/", "headers": list(headers)}
+    return async_to_sync(may_upload)(scope | {"query_string": b""})
+
+
+def cookie_of(user: User) -> tuple[bytes, bytes]:
+    client = Client()
+    client.force_login(user)
+    name = settings.SESSION_COOKIE_NAME
+    return b"cookie", f"{name}={client.cookies[name].value}".encode()
+
+
+def test_only_who_may_import_may_send_a_file(people: dict[str, User], north: Plant) -> None:
+    allowed = {role for role, user in people.items() if asks(cookie_of(user))}
+    assert allowed == {"engineer", "admin"}
+    keys = {role: ApiKey.issue(people[role], "test", ["write"])[1] for role in ("engineer", "integration")}
+    assert asks((b"x-api-key", keys["engineer"].encode()))
+    assert not asks((b"x-api-key", keys["integration"].encode()))
+
+
+@pytest.mark.parametrize(
+    "header",
+    [(b"cookie", b"sessionid=invented"), (b"cookie", b"\xff"), (b"x-api-key", b"sm_invented"), (b"x-api-key", b"\xff")],
+)
+def test_a_stranger_may_not(header: tuple[bytes, bytes]) -> None:
+    assert not asks(header)
+    assert not asks()
+
+
+@pytest.mark.parametrize("path", ["/imports/", "/api/v1/imports/"])
+def test_a_large_file_of_a_stranger_is_refused_before_it_is_taken(path: str) -> None:
+    status, _, body, _ = post((b"content-length", b"900000000"), (b"expect", b"100-continue"), path=path)
+    assert (status, body["code"]) == (413, "body_too_large")
+
+
+def test_a_file_of_an_engineer_may_be_as_large_as_the_settings_say(people: dict[str, User]) -> None:
+    length = str(settings.MAX_UPLOAD_BYTES + 1).encode()
+    cookie = cookie_of(people["engineer"])
+    status, _, body, _ = post(cookie, (b"content-length", length), (b"expect", b"x"), path="/imports/")
+    assert (status, str(settings.MAX_UPLOAD_BYTES) in body["detail"]) == (413, True)
+    status, _, body, _ = post(cookie, (b"content-length", b"9000000"), chunks=9, path="/api/v1/imports/")
+    # Taken whole, and only then found to carry no token of a form of ours.
+    assert (status, body["code"]) == (403, "permission_denied")

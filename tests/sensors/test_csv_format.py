@@ -1,0 +1,231 @@
+import gzip
+from io import BytesIO
+from typing import Any
+
+import msgspec
+import numpy as np
+import pytest
+
+from sensors.columns import Columns
+from sensors.errors import Refused
+from sensors.formats import csv
+
+Readings = list[tuple[str, str, float]]
+
+
+def guess(text: str | bytes, **changes: Any) -> csv.Layout:
+    data = text.encode() if isinstance(text, str) else text
+    return msgspec.structs.replace(csv.guess(data, stem="file"), **changes)
+
+
+def read(text: str | bytes, **changes: Any) -> tuple[Readings, list[tuple[int, str]]]:
+    """The readings (sensor, time, value) in the order of the file, and the refusals (row, code)."""
+    data = text.encode() if isinstance(text, str) else text
+    layout = guess(data, **changes)
+    layout.check()
+    found: Readings = []
+    rejected: list[tuple[int, str]] = []
+    for chunk in csv.read(BytesIO(data), layout):
+        found += readings(chunk.columns)
+        rejected += [(row.index, row.code) for row in chunk.columns.rejected]
+    return found, rejected
+
+
+def readings(columns: Columns) -> Readings:
+    order = np.argsort(columns.indexes, kind="stable").tolist()
+    return [
+        (
+            columns.sensor_ids[int(columns.codes[row])],
+            str(np.datetime64(int(columns.timestamps[row]), "us")).removesuffix(".000000"),
+            float(columns.values[row]),
+        )
+        for row in order
+    ]
+
+
+NOON = "2026-02-01T12:00:00"
+
+
+@pytest.mark.parametrize(
+    ("text", "kind"),
+    [
+        ("time,value\n2026-02-01T12:00:00Z,1\n", "single"),
+        ("time,a,b\n2026-02-01T12:00:00Z,1,2\n", "wide"),
+        ("time,sensor,value\n2026-02-01T12:00:00Z,a,1\n", "long"),
+        ("time\tentity_id\tstate\n2026-02-01T12:00:00Z\ta\t1\n", "long"),
+        ("time;tag name;reading;quality;unit\n2026-02-01T12:00:00Z;a;1;1;°C\n", "long"),
+        ("time,name,value,quality\n2026-02-01T12:00:00Z,7,1,1\n", "long"),
+        ("time,value,quality\n2026-02-01T12:00:00Z,1,1\n", "single"),
+        ("2026-02-01T12:00:00Z,1\n", "single"),
+    ],
+)
+def test_wide_long_and_single_files_are_told_apart(text: str, kind: str) -> None:
+    layout = guess(text)
+    layout.check()
+    assert layout.kind == kind
+
+
+@pytest.mark.parametrize(
+    ("time", "expected"),
+    [
+        ("2026-02-01T12:00:00Z", NOON),
+        ("2026-02-01 12:00:00+01:00", "2026-02-01T11:00:00"),
+        ("2026-02-01 12:00", NOON),
+        ("2026-02-01", "2026-02-01T00:00:00"),
+        ("2026-02-01 12:00:00.25", NOON + ".250000"),
+        ("13.02.2026 12:00:00", "2026-02-13T12:00:00"),
+        ("13.2.2026 9:05", "2026-02-13T09:05:00"),
+        ("01.02.2026 12:00:00", NOON),
+        ("13/02/2026 12:00:00", "2026-02-13T12:00:00"),
+        ("02/13/2026 11:59:59 PM", "2026-02-13T23:59:59"),
+        ("2/13/2026 12:00:00 am", "2026-02-13T00:00:00"),
+        ("1769947200", NOON),
+        ("1769947200.5", NOON + ".500000"),
+        ("1769947200000", NOON),
+        ("1769947200000000", NOON),
+        ("1769947200000000001", NOON),
+    ],
+)
+def test_common_ways_to_write_a_time_are_recognised(time: str, expected: str) -> None:
+    assert read(f"time;value\n{time};1\n", timezone="UTC") == ([("file", expected, 1.0)], [])
+
+
+def test_date_and_time_of_day_may_be_two_columns() -> None:
+    text = "Date,Time,A\n01/31/2026,1:05:09 PM,1\n01/31/2026,12:05:09 AM,2\n"
+    assert read(text, timezone="UTC")[0] == [("A", "2026-01-31T13:05:09", 1.0), ("A", "2026-01-31T00:05:09", 2.0)]
+
+
+@pytest.mark.parametrize(
+    ("header", "sensor", "unit"),
+    [
+        ("Temp [°C]", "Temp", "°C"),
+        ("Druck (bar)", "Druck", "bar"),
+        ("Pump (inlet)", "Pump_inlet_", ""),
+        ("p101.temperature", "p101.temperature", ""),
+        ("Öl Druck [kPa]", "l_Druck", "kPa"),
+    ],
+)
+def test_sensor_and_unit_are_taken_from_the_name_of_a_column(header: str, sensor: str, unit: str) -> None:
+    column = guess(f"time,{header},other\n2026-02-01T12:00:00Z,1,2\n").columns[1]
+    assert (column.sensor_id.replace("__", "_"), column.unit) == (sensor, unit)
+
+
+def test_a_column_named_as_a_known_sensor_is_that_sensor() -> None:
+    text = b"time,Pump [bar],b\n2026-02-01T12:00:00Z,1,2\n"
+    assert csv.guess(text, known=frozenset(["Pump"])).columns[1].sensor_id == "Pump"
+
+
+def test_decimal_commas_foreign_encodings_and_lines_before_the_table_are_recognised() -> None:
+    text = "Logger 5000\nSerie: 4711\n\nZeit;Temp [°C];Druck [bar]\n13.02.2026 12:00;20,5;1\n".encode("cp1252")
+    layout = guess(text)
+    assert (layout.delimiter, layout.decimal, layout.encoding, layout.skip_lines) == (";", ",", "cp1252", 3)
+    assert read(text, timezone="UTC")[0] == [("Temp", "2026-02-13T12:00:00", 20.5), ("Druck", "2026-02-13T12:00:00", 1)]
+
+
+@pytest.mark.parametrize("nothing", ["", " ", "NaN", "null", "N/A", "-"])
+def test_an_empty_cell_of_a_wide_file_is_no_reading(nothing: str) -> None:
+    assert read(f"time,a,b\n2026-02-01T12:00:00Z,{nothing},2\n") == ([("b", NOON, 2.0)], [])
+
+
+@pytest.mark.parametrize(
+    ("line", "code"),
+    [
+        ("2026-02-01T12:00:00Z,warm", "invalid_value"),
+        ("2026-02-01T12:00:00Z,", "invalid_value"),
+        ("2026-02-01T12:00:00Z,1_0", "invalid_value"),
+        ("2026-02-01T12:00:00Z,0x1F", "invalid_value"),
+        ("yesterday,1", "invalid_timestamp"),
+        ("2026-13-01T12:00:00Z,1", "invalid_timestamp"),
+        ("2026-02-01T12:00:00,1", "naive_timestamp"),
+        ("2026-02-01T12:00:00Z", "malformed_row"),
+        ("2026-02-01T12:00:00Z,1,2", "malformed_row"),
+        ('2026-02-01T12:00:00Z,"1', "malformed_row"),
+    ],
+)
+def test_a_bad_row_is_refused_alone_and_kept(line: str, code: str) -> None:
+    good = "2026-02-01T12:00:00Z,1\n"
+    data = f"time,value\n{good}\n{line}\n{good}".encode()
+    layout = guess(data)
+    (chunk,) = csv.read(BytesIO(data), layout)
+    assert [(row.index, row.code) for row in chunk.columns.rejected] == [(2, code)]
+    assert chunk.columns.indexes.tolist() == [0, 3]
+    payload = chunk.columns.rejected[0].payload
+    assert "raw" in payload or payload["sensor_id"] == "file"
+
+
+def test_in_a_file_with_decimal_commas_a_point_is_no_number() -> None:
+    text = "time;value\n2026-02-01T12:00:00Z;1,5\n2026-02-01T12:00:01Z;1.234\n"
+    assert read(text) == ([("file", NOON, 1.5)], [(1, "invalid_value")])
+
+
+def test_long_files_may_carry_quality_and_unit_for_each_row() -> None:
+    text = "time,sensor,value,quality,unit\n2026-02-01T12:00:00Z,a,1,0.5,°C\n2026-02-01T12:00:00Z,b,2,,\n"
+    (chunk,) = csv.read(BytesIO(text.encode()), guess(text))
+    columns = chunk.columns
+    assert columns.qualities.tolist() == [0.5, 1.0]
+    assert [unit >= 0 and columns.unit_names[unit] for unit in columns.units.tolist()] == ["°C", False]
+
+
+AUTUMN = ["01:30", "02:00", "02:30", "02:00", "02:30", "03:00"]
+
+
+@pytest.mark.parametrize("sensors", [["a"], ["a", "b"]])
+def test_the_hour_that_comes_twice_is_told_apart_for_each_sensor(sensors: list[str]) -> None:
+    rows = [f"2025-10-26 {at}:00,{sensor},1\n" for at in AUTUMN for sensor in sensors]
+    found, rejected = read("time,sensor,value\n" + "".join(rows), timezone="Europe/Berlin")
+    for sensor in sensors:
+        hours = [at[11:16] for name, at, _ in found if name == sensor]
+        assert hours == ["23:30", "00:00", "00:30", "01:00", "01:30", "02:00"]
+    assert not rejected
+
+
+def test_reading_goes_on_from_any_position_as_if_it_had_not_stopped(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sensors.formats.csv.reader.BLOCK_BYTES", 64)
+    lines = [f"2025-10-26 {hour:02}:{minute:02},1" for hour in (1, 2, 2, 3) for minute in range(0, 60, 10)]
+    data = ("time,value\n" + "\n".join(lines)).encode()
+    for body in (data, gzip.compress(data), b"\xef\xbb\xbf" + data):
+        layout = guess(data, timezone="Europe/Berlin")
+        whole = list(csv.read(BytesIO(body), layout))
+        assert len(whole) > 5
+        for at, chunk in enumerate(whole[:-1]):
+            rest = [row for one in csv.read(BytesIO(body), layout, chunk.position) for row in readings(one.columns)]
+            assert rest == [row for one in whole[at + 1 :] for row in readings(one.columns)]
+        times = [at for chunk in whole for _, at, _ in readings(chunk.columns)]
+        assert times == sorted(times)
+        assert len(set(times)) == 24
+
+
+def test_a_line_without_an_end_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sensors.formats.csv.reader.MAX_LINE_BYTES", 1000)
+    data = b"time,value\n" + b"x" * 5000
+    with pytest.raises(Refused) as refused:
+        list(csv.read(BytesIO(data), guess(b"time,value\n2026-02-01T12:00:00Z,1\n")))
+    assert refused.value.code == "line_too_long"
+
+
+@pytest.mark.parametrize(
+    ("changes", "code"),
+    [
+        ({"columns": []}, "unknown_columns"),
+        ({"columns": [csv.Column("a", csv.Role.TIMESTAMP)]}, "unknown_columns"),
+        ({"columns": [csv.Column("a", csv.Role.VALUE, "a")]}, "unknown_columns"),
+        ({"timezone": "Mars/Base"}, "unknown_timezone"),
+        ({"timezone": "../../etc/passwd"}, "unknown_timezone"),
+        ({"delimiter": "#"}, "unknown_columns"),
+        ({"decimal": ",", "delimiter": ","}, "unknown_columns"),
+        ({"encoding": "rot13"}, "unknown_columns"),
+    ],
+)
+def test_a_layout_that_makes_no_sense_is_refused(changes: dict[str, Any], code: str) -> None:
+    layout = guess("time,value\n2026-02-01T12:00:00Z,1\n", **changes)
+    with pytest.raises(Refused) as refused:
+        layout.check()
+    assert (refused.value.code, refused.value.status) == (code, 400)
+
+
+def test_two_columns_cannot_be_the_same_sensor_and_units_must_be_known() -> None:
+    layout = guess("time,a,b\n2026-02-01T12:00:00Z,1,2\n")
+    time, a, b = layout.columns
+    for columns in ([time, a, msgspec.structs.replace(b, sensor_id="a")], [time, msgspec.structs.replace(a, unit="x")]):
+        with pytest.raises(Refused):
+            msgspec.structs.replace(layout, columns=columns).check()
