@@ -108,22 +108,35 @@ def store_together(requests: Sequence[Columns], *, source: str, sender: Sender) 
     """
     begin = np.cumsum([0, *(len(columns) + len(columns.rejected) for columns in requests)])
     outcome = _Outcome()
-    whole = _store(together(requests), source, sender, Mode.LIVE, "keep", quarantine=True, outcome=outcome)
+    merged = together([_renumbered(columns) for columns in requests])
+    whole = _store(merged, source, sender, Mode.LIVE, "keep", quarantine=True, outcome=outcome)
     accepted = np.bincount(np.searchsorted(begin, outcome.accepted, "right") - 1, minlength=len(requests))
     rejected: list[list[Rejection]] = [[] for _ in requests]
     for row in whole.rejected:
-        request = int(np.searchsorted(begin, row.index, "right")) - 1
-        rejected[request].append(replace(row, index=row.index - int(begin[request])))
+        number = int(np.searchsorted(begin, row.index, "right")) - 1
+        rejected[number].append(replace(row, index=_index_sent(requests[number], row.index - int(begin[number]))))
     sizes = np.diff(begin)
     return [
         Stored(
             whole.batch_id if accepted[number] else None,
             int(accepted[number]),
             int(sizes[number] - accepted[number]) - len(refused),
-            refused,
+            sorted(refused),
         )
         for number, refused in enumerate(rejected)
     ]
+
+
+def _renumbered(columns: Columns) -> Columns:
+    """The rows with an index each, good ones first: what a sender counts (lines, say) may hold several rows or none."""
+    count = len(columns)
+    refused = [replace(row, index=count + number) for number, row in enumerate(columns.rejected)]
+    return replace(columns, indexes=np.arange(count), rejected=refused)
+
+
+def _index_sent(columns: Columns, number: int) -> int:
+    count = len(columns)
+    return int(columns.indexes[number]) if number < count else columns.rejected[number - count].index
 
 
 @dataclass

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.django import TestCase
 
 from sensors.access import Sender
-from sensors.formats import json
+from sensors.formats import json, line_protocol
 from sensors.ingest import Stored, store_attended, store_batch, store_together
 from sensors.models import Correction, Pending, Quarantined, Reading, ReadingBatch, Sensor
 from tests.conftest import Plant, make_plant, make_user
@@ -278,6 +278,23 @@ def test_requests_that_share_a_transaction_each_get_their_own_answer(north: Plan
     assert (fourth.accepted, codes(fourth)) == (0, [(0, "invalid_value")])
     assert (fifth.accepted, fifth.duplicates, fifth.rejected) == (0, 0, [])
     assert first.batch_id == second.batch_id == ReadingBatch.objects.latest("pk").pk
+
+
+def test_lines_that_hold_several_readings_or_none_are_told_apart_in_a_shared_transaction(north: Plant) -> None:
+    sender = Sender(user=make_user("integration", north.site))
+    temperature, vibration = north.temperature.sensor_id, north.vibration.sensor_id
+    bodies = [
+        f"# a comment\n\n\nm,sensor_id={temperature} value=1 1\nm,sensor_id=nobody value=1,other=2 1",
+        f'm,sensor_id={vibration} value=1,text="no" 2\nnonsense',
+        f"# another\nm,sensor_id={temperature} value=1 1",
+    ]
+    requests = [line_protocol.parse(body.encode(), "s", timezone.now()) for body in bodies]
+    for columns in requests:
+        columns.timestamps[:] += round(NOON.timestamp() * 1e6)
+    first, second, third = store_together(requests, source="line", sender=sender)
+    assert (first.accepted, codes(first)) == (1, [(4, "unknown_sensor"), (4, "unknown_sensor")])
+    assert (second.accepted, [index for index, _ in codes(second)]) == (1, [0, 1])
+    assert (third.accepted, third.duplicates, third.rejected) == (0, 1, [])
 
 
 class Shared(TestCase):
