@@ -34,7 +34,10 @@ _POLICY = (
 _DEFAULTS: dict[str, Any] = {name: getattr(QualityPolicy(), name) for name in _POLICY}
 
 Table = dict[str, Known]
-_tables: dict[tuple[int | None, int | None], Table] = {}
+Who = tuple[int | None, int | None]
+_tables: dict[Who, Table] = {}
+# The keys each sender used in the period before, to be looked up again together: one query, not one for each batch.
+_used: dict[Who, list[str]] = {}
 _period = 0
 
 
@@ -43,24 +46,27 @@ def known_sensors(sensor_ids: list[str], sender: Sender | None) -> list[Known | 
 
     What was looked up is kept for CACHE_SECONDS: a changed or retired sensor acts after that time at the latest.
     """
-    table = _table_of(sender)
+    who = (sender.user.pk, sender.site_id) if sender else (None, None)
+    table = _table_of(who)
     if missing := [sensor_id for sensor_id in sensor_ids if sensor_id not in table]:
-        table.update(_look_up(missing, sender))
+        table.update(_look_up({*missing, *_used.pop(who, ())}, sender))
     return [table.get(sensor_id) for sensor_id in sensor_ids]
 
 
 def forget() -> None:
     """Look everything up anew."""
     _tables.clear()
+    _used.clear()
 
 
-def _table_of(sender: Sender | None) -> Table:
+def _table_of(who: Who) -> Table:
     global _period
     period = int(time.monotonic() // CACHE_SECONDS)
     if period != _period:
         _period = period
+        used = {who: list(table) for who, table in _tables.items()}
         forget()
-    who = (sender.user.pk, sender.site_id) if sender else (None, None)
+        _used.update(used)
     return _tables.setdefault(who, {})
 
 

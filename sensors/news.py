@@ -10,7 +10,7 @@ import time
 
 from sensors import live, outbox
 
-PAUSE_SECONDS = 0.1
+PAUSE_SECONDS = 0.25
 
 _site_ids: set[int] = set()
 _lock = threading.Lock()
