@@ -99,12 +99,16 @@ async def send(job: dict[str, Any]) -> dict[str, Any]:
     # Made before the clock starts, as far as memory allows: what is measured is the platform.
     ready = [bulk.body(next(numbers)) for _ in range(min(job.get("prepare", 0), 400))] if bulk else []
 
+    started = time.monotonic()
+
     async def run(connection: Connection) -> None:
         nonlocal sent, accepted
         while time.monotonic() < deadline and sent < job.get("rows", 1e12):
             body = ready.pop() if ready else bulk.body(next(numbers)) if bulk else next(singles)
             rows = bulk.rows if bulk else 1
             sent += rows
+            if pace := job.get("rows_per_second"):
+                await asyncio.sleep(max(0.0, started + sent / pace - time.monotonic()))
             begin = time.perf_counter()
             status, answer = await connection.post(body)
             latencies.append(time.perf_counter() - begin)

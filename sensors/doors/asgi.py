@@ -7,6 +7,7 @@ key share one transaction, and so one flush of the disk; each is answered when t
 import asyncio
 import logging
 import uuid
+from collections import deque
 from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -34,6 +35,8 @@ logger = logging.getLogger(__name__)
 SMALL_BYTES = 4096
 # Rows in one shared transaction: it must not take long, everybody in it waits.
 MAX_SHARED_ROWS = 1000
+# While one transaction of a key is under way, another one begins when so many requests wait.
+TRANSACTIONS, ENOUGH_WAITING = 2, 6
 # Threads that store, each with a database connection; what comes in beyond that waits.
 THREADS = 4
 # Bodies that are read or worked on at once. Further senders wait with theirs unread, and are turned away after a while.
@@ -109,38 +112,37 @@ class FastDoor:
 
     async def _share(self, principal: Principal, delivery: Delivery) -> Answer:
         columns = _safely(delivery.parse)
-        sharing = self.sharing.get(principal.key_id)
-        if sharing is None:
-            sharing = self.sharing[principal.key_id] = _Sharing()
-            sharing.task = asyncio.create_task(self._drain(principal.key_id, sharing))
+        sharing = self.sharing.setdefault(principal.key_id, _Sharing())
         if len(sharing.waiting) >= MAX_WAITING:
             raise _overloaded()
         request = _Waiting(principal, delivery.source, columns, asyncio.get_running_loop().create_future())
         sharing.waiting.append(request)
+        if not sharing.tasks or (len(sharing.tasks) < TRANSACTIONS and len(sharing.waiting) >= ENOUGH_WAITING):
+            sharing.tasks.add(asyncio.create_task(self._drain(principal.key_id, sharing)))
         return await request.answer
 
     async def _drain(self, key_id: int | None, sharing: "_Sharing") -> None:
         """Store what waits under a key, all that has gathered at a time, until nothing does."""
-        while sharing.waiting:
-            together, rows = [], 0
-            source = sharing.waiting[0].source
-            while sharing.waiting and rows < MAX_SHARED_ROWS and sharing.waiting[0].source == source:
-                request = sharing.waiting.pop(0)
-                together.append(request)
-                rows += len(request.columns) + len(request.columns.rejected)
-            try:
-                answers = await self._in_thread(_store_together, together)
-            except BaseException as error:
-                for request in together:
-                    if not request.answer.done():
-                        request.answer.set_exception(error if isinstance(error, Exception) else _overloaded())
-                if not isinstance(error, Exception):
-                    raise
-            else:
-                for request, answer in zip(together, answers, strict=True):
-                    if not request.answer.done():
-                        request.answer.set_result(answer)
-        del self.sharing[key_id]
+        try:
+            while sharing.waiting:
+                await self._store(sharing.next_to_store())
+        finally:
+            sharing.tasks.discard(asyncio.current_task())
+            if not sharing.tasks:
+                del self.sharing[key_id]
+
+    async def _store(self, requests: "list[_Waiting]") -> None:
+        try:
+            answers = await self._in_thread(_store_together, requests)
+        except Exception as error:
+            for request in requests:
+                if not request.answer.done():
+                    request.answer.set_exception(error)
+            return
+        for request, answer in zip(requests, answers, strict=True):
+            # A sender that hung up has cancelled its own.
+            if not request.answer.done():
+                request.answer.set_result(answer)
 
     async def _in_thread(self, work: Callable[..., Result], *arguments: Any) -> Result:
         return await asyncio.get_running_loop().run_in_executor(self.threads, _safely, work, *arguments)
@@ -158,10 +160,19 @@ class _Waiting:
 
 @dataclass
 class _Sharing:
-    """The requests of one key that wait, and the task that stores them."""
+    """The requests of one key that wait, and the tasks that store them."""
 
-    waiting: list[_Waiting] = field(default_factory=list)
-    task: "asyncio.Task[None] | None" = None
+    waiting: deque[_Waiting] = field(default_factory=deque)
+    tasks: "set[asyncio.Task[None] | None]" = field(default_factory=set)
+
+    def next_to_store(self) -> list[_Waiting]:
+        """The requests that make the next transaction, taken from those that wait."""
+        taken, rows = [], 0
+        source = self.waiting[0].source
+        while self.waiting and rows < MAX_SHARED_ROWS and self.waiting[0].source == source:
+            taken.append(self.waiting.popleft())
+            rows += len(taken[-1].columns) + len(taken[-1].columns.rejected)
+        return taken
 
 
 def _safely(work: Callable[..., Result], *arguments: Any) -> Result:
