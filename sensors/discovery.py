@@ -32,9 +32,10 @@ def place_of(sender: Sender | None) -> int | None:
     """The site where this sender's unknown sensors belong; None when that cannot be told."""
     if sender is None:
         return None
+    visible = Site.objects.visible_to(sender.user).order_by()
     if sender.site_id:
-        return sender.site_id
-    sites = list(Site.objects.visible_to(sender.user).order_by().values_list("pk", flat=True)[:2])
+        visible = visible.filter(pk=sender.site_id)
+    sites = list(visible.values_list("pk", flat=True)[:2])
     return sites[0] if len(sites) == 1 else None
 
 

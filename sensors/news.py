@@ -1,8 +1,8 @@
 """Tells workers and open pages that readings have come in, soon after and never at the sender's expense.
 
 A sender is answered when its readings are on disk. Telling is done beside that, by one thread of the process, ten times
-a second, or once a second where more than a hundred small batches come in a second: the fewer looks the workers take,
-the more of a sensor's readings they score together. News that a dying process takes along is made up for by the sweep of
+a second; once a second where more than a hundred small batches come in a second: the fewer looks the workers take, the
+more of a sensor's readings they score together. News that a dying process takes along is made up for by the sweep of
 the outbox and by what pages fetch themselves.
 """
 

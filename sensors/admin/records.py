@@ -187,12 +187,19 @@ class ApiKeyForm(forms.ModelForm):  # type: ignore[type-arg]
 
     class Meta:
         model = ApiKey
-        fields = ["user", "name", "scopes"]
+        fields = ["user", "name", "scopes", "site", "discovers", "requests_per_second"]
+
+    def clean(self) -> dict[str, Any]:
+        cleaned = super().clean() or {}
+        user, site = self.instance.user if self.instance.pk else cleaned.get("user"), cleaned.get("site")
+        if user and site and not Site.objects.visible_to(user).filter(pk=site.pk).exists():
+            self.add_error("site", "The key's user is no member of this site.")
+        return cleaned
 
 
 @admin.register(ApiKey)
 class ApiKeyAdmin(SiteScopedAdmin):
-    """Keys are made and revoked, never changed; the key itself is shown once."""
+    """Keys are made and revoked; only their limits can be changed. The key itself is shown once."""
 
     form = ApiKeyForm
     list_display = ["name", "prefix", "user", "scopes", "created_at", "revoked_at"]
@@ -203,10 +210,11 @@ class ApiKeyAdmin(SiteScopedAdmin):
     actions = ["revoke"]
 
     def get_fields(self, request: HttpRequest, obj: Model | None = None) -> list[Any]:
-        return ["user", "name", "scopes", *(["prefix", "created_at", "revoked_at"] if obj else [])]
+        limits = ["site", "discovers", "requests_per_second"]
+        return ["user", "name", "scopes", *limits, *(["prefix", "created_at", "revoked_at"] if obj else [])]
 
     def get_readonly_fields(self, request: HttpRequest, obj: Model | None = None) -> list[str]:
-        return list(self.get_fields(request, obj)) if obj else []
+        return ["user", "name", "scopes", "prefix", "created_at", "revoked_at"] if obj else []
 
     def formfield_for_foreignkey(self, db_field: Any, request: HttpRequest, **kwargs: Any) -> Any:
         if db_field.name == "user":
@@ -216,8 +224,10 @@ class ApiKeyAdmin(SiteScopedAdmin):
 
     def save_model(self, request: HttpRequest, obj: Any, form: Any, change: bool) -> None:
         if change:
+            super().save_model(request, obj, form, change)
             return
-        row, key = ApiKey.issue(obj.user, obj.name, obj.scopes)
+        limits = {name: getattr(obj, name) for name in ("site", "discovers", "requests_per_second")}
+        row, key = ApiKey.issue(obj.user, obj.name, obj.scopes, **limits)
         obj.pk, obj.prefix = row.pk, row.prefix
         self.message_user(request, f"Copy the key now, it is not shown again: {key}", messages.WARNING)
 

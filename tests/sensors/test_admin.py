@@ -126,12 +126,18 @@ def test_a_dead_letter_shows_its_error_and_can_be_tried_again(engineer: Client, 
 
 def test_a_new_key_is_shown_once_and_works(client: Client, people: dict[str, User]) -> None:
     client.force_login(people["admin"])
-    form = {"user": people["integration"].pk, "name": "gateway", "scopes": ["ingest", "read"]}
+    form = {
+        "user": people["integration"].pk,
+        "name": "gateway",
+        "scopes": ["ingest", "read"],
+        "requests_per_second": 7,
+    }
     page = client.post("/admin/sensors/apikey/add/", form, follow=True).content.decode()
     found = re.search(r"sm_[\w-]{43}", page)
     assert found
     assert Client().get("/api/v1/sites/", headers={"X-API-Key": found.group()}).status_code == 200
     row = ApiKey.objects.get()
+    assert (row.requests_per_second, row.discovers, row.site) == (7, False, None)
     for path in (reverse("admin:sensors_apikey_change", args=[row.pk]), "/admin/sensors/apikey/"):
         page = client.get(path).content.decode()
         assert found.group() not in page
@@ -146,12 +152,17 @@ def test_a_key_for_somebody_with_more_rights_cannot_be_made(client: Client, peop
     assert not ApiKey.objects.exists()
 
 
-def test_a_key_is_never_changed_only_revoked(client: Client, people: dict[str, User]) -> None:
+def test_only_the_limits_of_a_key_can_be_changed(
+    client: Client, people: dict[str, User], north: Plant, south: Plant
+) -> None:
     client.force_login(people["admin"])
     row, _ = ApiKey.issue(people["integration"], "gateway", ["read"])
-    form = {"user": people["admin"].pk, "name": "mine", "scopes": ["write"]}
-    client.post(reverse("admin:sensors_apikey_change", args=[row.pk]), form)
+    form = {"user": people["admin"].pk, "name": "mine", "scopes": ["write"], "requests_per_second": 5}
+    page = reverse("admin:sensors_apikey_change", args=[row.pk])
+    client.post(page, form | {"site": north.site.pk})
     row.refresh_from_db()
     assert (row.user, row.name, row.scopes, row.revoked_at) == (people["integration"], "gateway", ["read"], None)
+    assert (row.requests_per_second, row.site) == (5, north.site)
+    assert b"no member of this site" in client.post(page, form | {"site": south.site.pk}).content
     act(client, "sensors_apikey", "revoke", row)
     assert not ApiKey.objects.usable().exists()

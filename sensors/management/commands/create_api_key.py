@@ -27,7 +27,19 @@ class Command(BaseCommand):
             "--create", action="store_true", help="create the user if there is none: role integration, no password"
         )
         parser.add_argument(
-            "--site", action="append", default=[], help="make the user a member of this site; repeatable"
+            "--site",
+            action="append",
+            default=[],
+            help="make the user a member of this site; repeatable. Given once, the key sends for this site alone",
+        )
+        parser.add_argument(
+            "--requests-per-second",
+            type=int,
+            default=100,
+            help="beyond this it has to wait; 0: no limit (default: 100)",
+        )
+        parser.add_argument(
+            "--no-discovery", action="store_true", help="refuse readings of unknown sensors instead of creating them"
         )
         parser.add_argument("--json", action="store_true", help="print a JSON object instead of the key alone")
 
@@ -35,9 +47,19 @@ class Command(BaseCommand):
     def handle(self, *args: Any, **options: Any) -> None:
         scopes = _scopes(options["scopes"])
         user = _user(options["user"], create=options["create"])
-        for name in options["site"]:
-            _site(name).members.add(user)
-        row, key = ApiKey.issue(user, options["name"], scopes)
+        if options["requests_per_second"] < 0:
+            raise CommandError("--requests-per-second is 0 or more.")
+        sites = [_site(name) for name in options["site"]]
+        for site in sites:
+            site.members.add(user)
+        row, key = ApiKey.issue(
+            user,
+            options["name"],
+            scopes,
+            site=sites[0] if len(sites) == 1 else None,
+            discovers=not options["no_discovery"],
+            requests_per_second=options["requests_per_second"],
+        )
         if options["json"]:
             key = json.dumps({"key": key, "id": row.pk, "user": user.username, "name": row.name, "scopes": scopes})
         self.stdout.write(key)
