@@ -10,8 +10,8 @@ from rest_framework.response import Response
 
 from alerts import lifecycle
 from alerts.models import Alert, Transition
-from sensors.exportable import ExportableViewSet
-from sensors.scoped import IdFilter, KnownRequest, PeriodFilterSet
+from sensors.api.exportable import ExportableViewSet
+from sensors.api.scoped import IdFilter, KnownRequest, PeriodFilterSet
 
 
 class TransitionSerializer(serializers.ModelSerializer[Transition]):

@@ -6,12 +6,12 @@ from rest_framework.routers import SimpleRouter
 from alerts.api import AlertViewSet
 from maintenance.api import AlertWorkOrder, VerdictViewSet, WorkOrderViewSet
 from mlops.api import AnomalyViewSet
-from sensors.annotations_api import AnnotationViewSet, CorrectionViewSet
-from sensors.api import AssetViewSet, BatchViewSet, SensorFaultViewSet, SensorReadings, SensorViewSet, SiteViewSet
+from sensors.api.annotations import AnnotationViewSet, CorrectionViewSet
+from sensors.api.imports import ImportViewSet
+from sensors.api.plant import AssetViewSet, BatchViewSet, SensorFaultViewSet, SensorReadings, SensorViewSet, SiteViewSet
+from sensors.api.quarantine import AuditEntryViewSet, QuarantinedViewSet
+from sensors.api.series import SensorExport, SensorSeries
 from sensors.doors.views import ReadingsDoor
-from sensors.imports.api import ImportViewSet
-from sensors.quarantine_api import AuditEntryViewSet, QuarantinedViewSet
-from sensors.series_api import SensorExport, SensorSeries
 
 app_name = "api"
 

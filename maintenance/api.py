@@ -14,8 +14,8 @@ from rest_framework.views import APIView
 from alerts.models import Alert
 from maintenance import work_orders
 from maintenance.models import MaintenanceLog, Verdict, WorkOrder
-from sensors.exportable import ExportableViewSet
-from sensors.scoped import IdFilter, KnownRequest, PeriodFilterSet
+from sensors.api.exportable import ExportableViewSet
+from sensors.api.scoped import IdFilter, KnownRequest, PeriodFilterSet
 
 # A year; longer is a slip of the finger.
 MAX_DURATION_MINUTES = 525_600

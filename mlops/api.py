@@ -3,8 +3,8 @@
 from rest_framework import mixins, serializers
 
 from mlops.models import Anomaly
-from sensors.exportable import ExportableViewSet
-from sensors.scoped import IdFilter, PeriodFilterSet
+from sensors.api.exportable import ExportableViewSet
+from sensors.api.scoped import IdFilter, PeriodFilterSet
 
 
 class AnomalySerializer(serializers.ModelSerializer[Anomaly]):

@@ -18,10 +18,10 @@ import msgspec
 
 from sensors.access import Principal, authenticate_key, key_in, recent_principal
 from sensors.columns import Columns
+from sensors.doors.intake import Answer, Delivery, answer_to, database_in_reach, receive, require_rate
 from sensors.doors.requests import LINE_PROTOCOL_PATH, PATHS, Incoming, error_of, require_good
 from sensors.errors import Refused
 from sensors.ingest import store_together
-from sensors.intake import Answer, Delivery, answer_to, database_in_reach, receive, require_rate
 
 Scope = dict[str, Any]
 Receive = Callable[[], Awaitable[Any]]

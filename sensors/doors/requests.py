@@ -9,10 +9,10 @@ from django.utils import timezone
 
 from sensors.access import Sender
 from sensors.columns import Columns
+from sensors.doors.intake import Answer, Delivery
 from sensors.errors import Refused
 from sensors.formats import json, line_protocol
 from sensors.formats.gzip import inflate
-from sensors.intake import Answer, Delivery
 
 JSON_PATH = "/api/v1/readings/"
 LINE_PROTOCOL_PATH = "/api/v2/write"

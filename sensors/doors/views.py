@@ -12,10 +12,10 @@ from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from sensors.access import Principal, Sender
+from sensors.api.scoped import ErrorSerializer
+from sensors.doors.intake import Answer, receive, require_rate
 from sensors.doors.requests import Incoming, error_of, require_good
 from sensors.errors import Refused
-from sensors.intake import Answer, receive, require_rate
-from sensors.scoped import ErrorSerializer
 
 
 class ReadingInSerializer(serializers.Serializer[Any]):

@@ -132,7 +132,7 @@ def record(plant: Plant, count: int) -> None:
 def test_a_series_is_exported_whole_in_order_piece_by_piece(
     viewer: Client, north: Plant, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("sensors.series_api.READINGS_AT_ONCE", 7)
+    monkeypatch.setattr("sensors.api.series.READINGS_AT_ONCE", 7)
     record(north, 30)
     answer = viewer.get(reverse("api:sensor-series-export", args=[north.temperature.pk]), {"format": "parquet"})
     assert answer["Content-Disposition"] == 'attachment; filename="north.p101.temperature-readings.parquet"'
@@ -162,7 +162,7 @@ def test_the_hours_of_a_series_are_exported(viewer: Client, north: Plant) -> Non
 def test_hours_are_exported_whole_however_they_are_cut_into_pieces(
     viewer: Client, north: Plant, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("sensors.series_api.HOURS_AT_ONCE", timedelta(hours=2))
+    monkeypatch.setattr("sensors.api.series.HOURS_AT_ONCE", timedelta(hours=2))
     begin = NOON - timedelta(minutes=30)
     Reading.objects.bulk_create(
         Reading(sensor=north.temperature, timestamp=begin + timedelta(minutes=i), value=1.0) for i in range(600)
@@ -185,7 +185,7 @@ def test_every_list_can_be_exported_and_shows_own_sites_only(viewer: Client, nam
 def test_a_list_is_exported_as_it_is_filtered_and_in_pieces(
     viewer: Client, north: Plant, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("sensors.exportable.ROWS_AT_ONCE", 3)
+    monkeypatch.setattr("sensors.api.exportable.ROWS_AT_ONCE", 3)
     Asset.objects.bulk_create(
         Asset(site=north.site, name=f"=Fan {i}", level="component", criticality=1 + i % 2) for i in range(10)
     )

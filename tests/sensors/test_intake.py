@@ -10,12 +10,13 @@ from django.http import HttpResponse
 from django.test import Client
 from django.utils import timezone
 
-from sensors import intake, limits
+from sensors import limits
 from sensors.access import Sender
 from sensors.columns import Columns
+from sensors.doors import intake
+from sensors.doors.intake import Delivery, database_in_reach, receive
 from sensors.errors import Refused
 from sensors.formats import json
-from sensors.intake import Delivery, database_in_reach, receive
 from sensors.models import ApiKey, IdempotentRequest, Reading
 from tests.conftest import Plant, make_user
 

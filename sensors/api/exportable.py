@@ -13,8 +13,8 @@ from rest_framework.negotiation import DefaultContentNegotiation
 from rest_framework.request import Request
 
 from sensors import export
+from sensors.api.scoped import ErrorSerializer, SiteScopedViewSet
 from sensors.export import Kind, Table
-from sensors.scoped import ErrorSerializer, SiteScopedViewSet
 
 ROWS_AT_ONCE = 1000
 KINDS: list[tuple[type[serializers.Field[Any, Any, Any, Any]], Kind]] = [

@@ -9,9 +9,9 @@ from rest_framework.decorators import action
 from rest_framework.response import Response
 
 from sensors import quarantine
+from sensors.api.scoped import IdFilter, KnownRequest, PeriodFilterSet, SiteScopedViewSet
 from sensors.doors.views import ReadingInSerializer
 from sensors.models import AuditEntry, Quarantined
-from sensors.scoped import IdFilter, KnownRequest, PeriodFilterSet, SiteScopedViewSet
 
 
 class QuarantinedSerializer(serializers.ModelSerializer[Quarantined]):

@@ -19,15 +19,15 @@ from rest_framework import mixins, serializers
 from rest_framework.generics import ListAPIView
 
 from sensors import placement
-from sensors.exportable import ExportableViewSet
-from sensors.models import Asset, Pending, Reading, ReadingBatch, Sensor, SensorFault, SensorProfile, Site
-from sensors.scoped import (
+from sensors.api.exportable import ExportableViewSet
+from sensors.api.scoped import (
     FiniteFloatField,
     IdFilter,
     PeriodFilterSet,
     SiteScopedViewSet,
     VisibleRelatedField,
 )
+from sensors.models import Asset, Pending, Reading, ReadingBatch, Sensor, SensorFault, SensorProfile, Site
 
 
 class SiteSerializer(serializers.ModelSerializer[Site]):

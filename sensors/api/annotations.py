@@ -10,9 +10,9 @@ from rest_framework.decorators import action
 from rest_framework.response import Response
 
 from sensors import annotations
-from sensors.api import CheckedSerializer
+from sensors.api.plant import CheckedSerializer
+from sensors.api.scoped import IdFilter, KnownRequest, PeriodFilterSet, SiteScopedViewSet
 from sensors.models import Annotation, Correction
-from sensors.scoped import IdFilter, KnownRequest, PeriodFilterSet, SiteScopedViewSet
 
 
 class AwareDateTimeField(serializers.DateTimeField):

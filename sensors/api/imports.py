@@ -11,10 +11,10 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from sensors import imports
+from sensors.api.scoped import ErrorSerializer, SiteScopedViewSet, VisibleRelatedField
 from sensors.errors import Refused
 from sensors.formats import csv
 from sensors.models import Asset, Import, Site
-from sensors.scoped import ErrorSerializer, SiteScopedViewSet, VisibleRelatedField
 
 MAPPING = (
     "How the file is laid out: `{columns: [{name, role, sensor_id, unit}], delimiter, decimal, encoding, time_format, "

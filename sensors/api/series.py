@@ -16,12 +16,12 @@ from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from sensors import export, series, summary
+from sensors.api.exportable import FILE, FORMAT, FileNegotiation
+from sensors.api.scoped import KnownRequest
 from sensors.arrays import numpy_cursor
 from sensors.errors import Refused
 from sensors.export import Kind, Table
-from sensors.exportable import FILE, FORMAT, FileNegotiation
 from sensors.models import Sensor
-from sensors.scoped import KnownRequest
 from sensors.timescale.rebuild import HOUR_US
 from sensors.wording import for_machines
 
