@@ -6,13 +6,13 @@ from datetime import timedelta
 import numpy as np
 import pytest
 from django.conf import LazySettings
-from django.db import IntegrityError, connection
+from django.db import IntegrityError, OperationalError, connection, transaction
 from django.utils import timezone
 
 from alerts.models import Alert
 from sensors import outbox, summary
 from sensors.models import DirtyHour, HourlySummary, Reading
-from sensors.timescale import chunks, policies
+from sensors.timescale import chunks, compression, policies
 from tests.timescale.records import DAY, HOUR, make_sensor, record, settle_outbox, store
 
 pytestmark = [pytest.mark.timescale, pytest.mark.usefixtures("on_timescaledb")]
@@ -122,6 +122,20 @@ def test_chunks_are_compressed_to_less_than_six_bytes_a_reading_and_still_take_r
     outbox.drain("summarise")
     summary.rebuild_due(quiet_seconds=0)
     assert HourlySummary.objects.get(sensor=sensor, bucket=DAY).count == 3602
+
+
+def test_compressed_readings_beyond_the_limit_of_a_transaction_can_be_changed_on_request_until_it_ends() -> None:
+    with connection.cursor() as cursor:
+        for number in range(2):
+            cursor.execute(A_DAY_OF_SECONDS, [make_sensor(f"second-{number}").pk, DAY])
+        cursor.execute("SELECT compress_chunk(c) FROM show_chunks('sensors_reading', newer_than => %s) c", [DAY - HOUR])
+    of_the_day = Reading.objects.filter(timestamp__gte=DAY, timestamp__lt=DAY + 24 * HOUR)
+    with transaction.atomic():
+        compression.unlimited_decompression()
+        assert of_the_day.update(quality=0.5) == 2 * 86_400
+        transaction.set_rollback(True)
+    with pytest.raises(OperationalError, match="decompression limit"), transaction.atomic():
+        of_the_day.update(quality=0.5)
 
 
 def test_chunks_whose_readings_are_all_too_old_are_dropped_whole() -> None:
