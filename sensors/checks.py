@@ -33,6 +33,8 @@ class Batch:
 
     def __init__(self, columns: Columns, sender: Sender | None, now: datetime) -> None:
         self.columns = columns
+        # The values before they are brought to the sensor's unit.
+        self.sent = columns.values
         self.sender = sender
         self.now = now
         self.rejected = list(columns.rejected)
@@ -76,7 +78,7 @@ class Batch:
     def payload(self, row: int) -> dict[str, Any]:
         """A row as its sender may have written it, so that a person can correct it."""
         c = self.columns
-        at, value, unit = int(c.timestamps[row]), float(c.values[row]), int(c.units[row])
+        at, value, unit = int(c.timestamps[row]), float(self.sent[row]), int(c.units[row])
         sent: dict[str, Any] = {
             "sensor_id": self.sensor_id(row),
             "timestamp": _iso(at),
@@ -99,6 +101,7 @@ class Batch:
             units=c.units[rows],
             indexes=c.indexes[rows],
         )
+        self.sent = self.sent[rows]
         if len(self.flags):
             self.flags = self.flags[rows]
 
@@ -142,9 +145,14 @@ class Batch:
     def refuse_unknown_sensors(self) -> None:
         if all(sensor and sensor is not AMBIGUOUS and not sensor.retired for sensor in self.sensors):
             return
-        for sensor_id, (code, detail) in self._undiscovered.items():
-            number = self.columns.sensor_ids.index(sensor_id)
-            self.refuse(self.columns.codes == number, code, lambda _, detail=detail: detail)  # type: ignore[misc]
+        reasons: dict[str, dict[int, str]] = {}
+        for number, sensor_id in enumerate(self.columns.sensor_ids):
+            if sensor_id in self._undiscovered:
+                code, detail = self._undiscovered[sensor_id]
+                reasons.setdefault(code, {})[number] = detail
+        for code, details in reasons.items():
+            undiscovered = np.isin(self.columns.codes, list(details))
+            self.refuse(undiscovered, code, lambda row, of=details: of[int(self.columns.codes[row])])  # type: ignore[misc]
         self.refuse(
             self.per_sensor(lambda sensor: sensor is None, bool),
             "unknown_sensor",

@@ -24,8 +24,4 @@ class Refused(Exception):
         self.detail = detail
         self.status = status
         self.errors = errors
-        self.retry_after_seconds = retry_after_seconds
-
-    @property
-    def headers(self) -> dict[str, str]:
-        return {} if self.retry_after_seconds is None else {"Retry-After": str(self.retry_after_seconds)}
+        self.headers = {} if retry_after_seconds is None else {"Retry-After": str(retry_after_seconds)}

@@ -7,7 +7,7 @@ returns, the rows are durable: a caller may be told so.
 from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any, Literal
 
 import numpy as np
@@ -49,6 +49,8 @@ INSERT = """
     )
     SELECT (SELECT id FROM batch), counted.* FROM counted
 """
+# Any number that no other advisory lock here has.
+CORRECTIONS_LOCK = 7_001
 COUNT_ONLY = "NULL::bigint[] AS sensors, NULL::timestamptz[] AS timestamps"
 WITH_KEYS = "array_agg(sensor_id) AS sensors, array_agg(timestamp) AS timestamps"
 REPLACE = """(sensor_id, timestamp) DO UPDATE
@@ -197,6 +199,12 @@ def _insert(
     """
     c, pks, starts = part.columns, part.sensor_pks(), part.span_starts()
     ends = np.append(starts[1:], len(c)) - 1
+    firsts = c.timestamps[starts]
+    if len(part.spiked):
+        # What was marked down behind the first reading has to be summed up and scored again.
+        opening = np.unique(c.codes[starts], return_index=True)[1]
+        opening = opening[np.isin(c.codes[starts][opening], part.spiked)]
+        firsts[opening] = np.minimum(firsts[opening], part.context.last_at[c.codes[starts][opening]].astype(np.int64))
     statement = INSERT.format(
         on_conflict="DO NOTHING" if on_conflict == "keep" else REPLACE, keys=WITH_KEYS if outcome else COUNT_ONLY
     )
@@ -216,7 +224,7 @@ def _insert(
                 "sent": len(c),
                 "corrected": replaced,
                 "span_sensors": Bigints(pks[starts]),
-                "firsts": Timestamps(c.timestamps[starts]),
+                "firsts": Timestamps(firsts),
                 "lasts": Timestamps(c.timestamps[ends]),
                 "live": mode == Mode.LIVE,
                 "consumers": list(settings.OUTBOX_CONSUMERS),
@@ -235,16 +243,22 @@ def _insert(
 def _note_corrections(part: Batch, sender: Sender | None, now: datetime) -> int:
     """Keep the stored values that the rows are about to replace; returns how many those are."""
     with numpy_cursor() as cursor:
+        # One correction at a time: compressed readings of TimescaleDB cannot be locked.
+        cursor.execute("SELECT pg_advisory_xact_lock(%s)", [CORRECTIONS_LOCK])
         cursor.execute(
             """
             SELECT r.sensor_id, r.timestamp, r.value, r.quality, new.value
             FROM unnest(%s, %s, %s) AS new(sensor, timestamp, value)
             JOIN sensors_reading r ON r.sensor_id = new.sensor AND r.timestamp = new.timestamp
-            WHERE r.value <> new.value
+            WHERE r.value <> new.value AND r.timestamp BETWEEN %s AND %s
             ORDER BY r.sensor_id, r.timestamp
-            FOR UPDATE OF r
             """,
-            [Bigints(part.sensor_pks()), Timestamps(part.columns.timestamps), Doubles(part.columns.values)],
+            [
+                Bigints(part.sensor_pks()),
+                Timestamps(part.columns.timestamps),
+                Doubles(part.columns.values),
+                *_period(part.columns.timestamps),
+            ],
         )
         rows = cursor.fetchall()
     fields = ("sensor_id", "timestamp", "old_value", "old_quality", "new_value")
@@ -262,15 +276,21 @@ def _mark_spiked(batch: Batch) -> None:
             """
             UPDATE sensors_reading r SET flags = r.flags | %s::smallint, quality = least(r.quality, %s)
             FROM unnest(%s, %s) AS spike(sensor, timestamp)
-            WHERE r.sensor_id = spike.sensor AND r.timestamp = spike.timestamp
+            WHERE r.sensor_id = spike.sensor AND r.timestamp = spike.timestamp AND r.timestamp BETWEEN %s AND %s
             """,
             [
                 int(Flag.SPIKE),
                 CEILINGS[Flag.SPIKE],
                 Bigints(pks),
                 Timestamps(batch.context.last_at[codes].astype(np.int64)),
+                *_period(batch.context.last_at[codes].astype(np.int64)),
             ],
         )
+
+
+def _period(timestamps: NDArray[np.int64]) -> list[datetime]:
+    """First and last of them: without these as constants TimescaleDB would look into every chunk."""
+    return [datetime.fromtimestamp(int(us) / 1e6, UTC) for us in (timestamps.min(), timestamps.max() + 1)]
 
 
 def _sites(batch: Batch, rejected: list[Rejection]) -> list[int | None]:

@@ -5,6 +5,8 @@ import time
 from collections.abc import Iterable
 from typing import Any, NamedTuple
 
+from django.db import connection
+
 from sensors.access import CACHE_SECONDS, Sender
 from sensors.models import QualityPolicy, Sensor
 from sensors.quality import REPEATS_ARE_NORMAL, Limits
@@ -18,13 +20,27 @@ class Known(NamedTuple):
     unit: str
     retired: bool
     limits: Limits
+    created_at: float = 0.0
 
 
+# Transactions that create sensors are shorter: a statement of the web process gets 10 s, a turn of an import 1 s.
+LONGEST_TRANSACTION_SECONDS = 600.0
 # One of several sites may be meant.
 AMBIGUOUS = Known(-1, -1, "", False, Limits())
 
 _FIELDS = (
-    *("sensor_id", "pk", "site_id", "unit", "status", "range_low", "range_high", "max_rate", "cadence_seconds"),
+    *(
+        "sensor_id",
+        "pk",
+        "site_id",
+        "unit",
+        "status",
+        "created_at",
+        "range_low",
+        "range_high",
+        "max_rate",
+        "cadence_seconds",
+    ),
     *("profile__cadence_seconds", "profile__noise", "profile__repeat_share"),
 )
 _POLICY = (
@@ -48,15 +64,23 @@ def known_sensors(sensor_ids: list[str], sender: Sender | None) -> list[Known | 
     """
     who = (sender.user.pk, sender.site_id) if sender else (None, None)
     table = _table_of(who)
-    if missing := [sensor_id for sensor_id in sensor_ids if sensor_id not in table]:
-        table.update(_look_up({*missing, *_used.pop(who, ())}, sender))
-    return [table.get(sensor_id) for sensor_id in sensor_ids]
+    missing = [sensor_id for sensor_id in sensor_ids if sensor_id not in table]
+    if not missing:
+        return [table[sensor_id] for sensor_id in sensor_ids]
+    found = _look_up({*missing, *_used.pop(who, ())}, sender)
+    table.update({sensor_id: known for sensor_id, known in found.items() if _is_lasting(known)})
+    return [found.get(sensor_id) or table.get(sensor_id) for sensor_id in sensor_ids]
 
 
 def forget() -> None:
     """Look everything up anew."""
     _tables.clear()
     _used.clear()
+
+
+def _is_lasting(sensor: Known) -> bool:
+    """Whether a sensor may be remembered. One that this very transaction has made may vanish with it."""
+    return not connection.in_atomic_block or time.time() - sensor.created_at > LONGEST_TRANSACTION_SECONDS
 
 
 def _table_of(who: Who) -> Table:
@@ -87,6 +111,7 @@ def _look_up(sensor_ids: Iterable[str], sender: Sender | None) -> Table:
             unit=row["unit"],
             retired=row["status"] == Sensor.Status.RETIRED,
             limits=_limits(row, policies.get(row["site_id"], _DEFAULTS)),
+            created_at=row["created_at"].timestamp(),
         )
         found[sensor_id] = AMBIGUOUS if sensor_id in found else known
     return found

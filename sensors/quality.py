@@ -141,7 +141,8 @@ def assess(
         if late_before_us is not None:
             found[Flag.LATE] = timestamps < late_before_us
             found[Flag.OUT_OF_ORDER] = timestamps < context.newest[codes]
-        spiked = _is_spike(
+        # Only what is new tells about what is stored: a late reading may be a repeat, and is then not stored.
+        spiked = (timestamps[first] > context.newest[opening]) & _is_spike(
             context.before_last_value[opening], context.last_value[opening], values[first], limit["spike"][opening]
         )
     qualities, flags = claimed.copy(), np.zeros(len(codes), np.int16)

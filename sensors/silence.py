@@ -4,15 +4,18 @@ A silent sensor is one fault. When many of one sender (gateway) or one asset fal
 the sender or asset, and the sensors' own are part of it.
 """
 
+import logging
 from datetime import datetime, timedelta
 from typing import Any, Literal, NamedTuple
 
 from django.core.cache import cache
-from django.db import connection
+from django.db import IntegrityError, connection, transaction
 from django.db.models import Exists, Min, OuterRef
 
 from sensors.models import Pending, QualityPolicy, SensorFault
 from sensors.wording import duration
+
+logger = logging.getLogger(__name__)
 
 Owner = Literal["sender", "asset"]
 
@@ -192,12 +195,30 @@ def _group(silent: list[_Silent], owner: Owner, now: datetime) -> None:
         if key is not None and free:
             by_owner.setdefault((key, sensor.site), []).append(sensor)
     for (key, site), sensors in by_owner.items():
-        if group := open_groups.get((key, site)):
-            _join(group, [sensor for sensor in sensors if sensor.gone_by() >= group.began_at], now)
-            continue
-        for together in _clusters(sensors):
-            if len(together) >= FEWEST_TOGETHER and len(together) > _heard_since(owner, key, site, together[-1]):
-                _join(_open(owner, key, site, together, now), together, now)
+        try:
+            with transaction.atomic():
+                _group_one(owner, key, site, open_groups.get((key, site)), sensors, now)
+        except IntegrityError:
+            # What is wrong with one owner's rows must not stop the watch over all others.
+            logger.exception("silent sensors not grouped", extra={"owner": owner, "owner_id": key, "site": site})
+
+
+def _group_one(
+    owner: Owner, key: int, site: int, group: SensorFault | None, sensors: list[_Silent], now: datetime
+) -> None:
+    """Add an owner's silent sensors to its open group, or open the one that they give cause for.
+
+    An owner has one open group: those that fell silent later are part of it too.
+    """
+    if group:
+        _join(group, [sensor for sensor in sensors if sensor.gone_by() >= group.began_at], now)
+        return
+    for together in _clusters(sensors):
+        enough = len(together) >= FEWEST_TOGETHER
+        if not group and enough and len(together) > _heard_since(owner, key, site, together[-1]):
+            group = _open(owner, key, site, together, now)
+        if group:
+            _join(group, together, now)
 
 
 def _clusters(sensors: list[_Silent]) -> list[list[_Silent]]:

@@ -13,8 +13,10 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 from urllib.parse import parse_qsl
+from weakref import WeakValueDictionary
 
 import msgspec
+from django.conf import settings
 
 from sensors.access import Principal, authenticate_key, key_in, recent_principal
 from sensors.columns import Columns
@@ -39,8 +41,8 @@ MAX_SHARED_ROWS = 1000
 TRANSACTIONS, ENOUGH_WAITING = 2, 6
 # Threads that store, each with a database connection; what comes in beyond that waits.
 THREADS = 4
-# Bodies that are read or worked on at once. Further senders wait with theirs unread, and are turned away after a while.
-MAX_LARGE, WAIT_SECONDS = 8, 10.0
+# Large bodies that are being received or wait for a thread, in bytes, in all and of one key: slow senders cost memory.
+MAX_HELD_BYTES, MAX_HELD_BYTES_OF_KEY = 256 * 1024**2, 96 * 1024**2
 # Small requests that may wait at once.
 MAX_WAITING = 2000
 
@@ -51,7 +53,8 @@ class FastDoor:
     def __init__(self, django: Application) -> None:
         self.django = django
         self.threads = ThreadPoolExecutor(THREADS, thread_name_prefix="door")
-        self.large = asyncio.Semaphore(MAX_LARGE)
+        self.held: dict[int | None, int] = {}
+        self.repeats: WeakValueDictionary[tuple[int | None, str], asyncio.Lock] = WeakValueDictionary()
         self.sharing: dict[int | None, _Sharing] = {}
 
     async def __call__(self, scope: Scope, receive_message: Receive, send: Send) -> None:
@@ -81,7 +84,7 @@ class FastDoor:
         body = await _body(receive_message)
         delivery = Incoming(scope["path"], query, headers, body, principal).delivery()
         if delivery.idempotency_key is not None or delivery.on_conflict != "keep" or "content-encoding" in headers:
-            return await self._in_thread(receive, delivery)
+            return await self._receive(delivery)
         return await self._share(principal, delivery)
 
     async def _principal(self, key: str) -> Principal:
@@ -99,16 +102,27 @@ class FastDoor:
     async def _serve_large(
         self, path: str, query: dict[str, str], headers: dict[str, str], principal: Principal, receive_message: Receive
     ) -> Answer:
-        try:
-            async with asyncio.timeout(WAIT_SECONDS):
-                await self.large.acquire()
-        except TimeoutError:
-            raise _overloaded() from None
+        announced = headers.get("content-length", "")
+        size = int(announced) if announced.isdigit() else settings.MAX_BODY_BYTES
+        held = self.held.get(principal.key_id, 0)
+        if sum(self.held.values()) + size > MAX_HELD_BYTES or held + size > MAX_HELD_BYTES_OF_KEY:
+            raise _overloaded()
+        self.held[principal.key_id] = held + size
         try:
             body = await _body(receive_message)
-            return await self._in_thread(receive, Incoming(path, query, headers, body, principal).delivery())
+            return await self._receive(Incoming(path, query, headers, body, principal).delivery())
         finally:
-            self.large.release()
+            self.held[principal.key_id] -= size
+            if not self.held[principal.key_id]:
+                del self.held[principal.key_id]
+
+    async def _receive(self, delivery: Delivery) -> Answer:
+        """Store one request by itself. Repeats of it wait here for the first, not in a thread."""
+        if delivery.idempotency_key is None:
+            return await self._in_thread(receive, delivery)
+        repeats = self.repeats.setdefault((delivery.sender.user.pk, delivery.idempotency_key), asyncio.Lock())
+        async with repeats:
+            return await self._in_thread(receive, delivery)
 
     async def _share(self, principal: Principal, delivery: Delivery) -> Answer:
         columns = _safely(delivery.parse)

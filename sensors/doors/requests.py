@@ -76,4 +76,6 @@ def require_good(answer: Answer) -> None:
     """Raises Refused (422) when no row of the request was good."""
     if answer.status == 422:
         rejected = answer.stored["rejected"]
-        raise Refused("readings_rejected", "No reading was stored; see errors.", 422, rejected)
+        refused = Refused("readings_rejected", "No reading was stored; see errors.", 422, rejected)
+        refused.headers |= answer.headers
+        raise refused

@@ -5,6 +5,7 @@ import msgspec
 import pytest
 from django.conf import LazySettings
 from django.contrib.auth.models import User
+from django.db import transaction
 
 from sensors import lookup
 from sensors.access import Sender
@@ -104,3 +105,21 @@ def test_a_sender_of_nonsense_cannot_fill_the_plant_with_sensors(program: User, 
     stored = send(program, *({"sensor_id": f"s{number}"} for number in range(5)))
     assert (stored.accepted, codes(stored)) == (3, ["too_many_discovered"] * 2)
     assert Quarantined.objects.count() == 2
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_sensor_that_vanished_with_its_transaction_is_not_remembered() -> None:
+    from tests.conftest import make_plant
+
+    program = make_user("integration", make_plant("North").site)
+    with transaction.atomic():
+        assert send(program, {"sensor_id": "new"}).accepted == 1
+        transaction.set_rollback(True)
+    assert send(program, {"sensor_id": "new"}).accepted == 1
+    assert Reading.objects.get().sensor_id == Sensor.objects.discovered().get().pk
+
+
+def test_many_sensors_that_cannot_be_are_refused_each_with_its_reason(program: User, settings: LazySettings) -> None:
+    settings.DISCOVERY_LIMIT = 1
+    stored = send(program, *({"sensor_id": f"no {n}"} for n in range(3)), *({"sensor_id": f"s{n}"} for n in range(3)))
+    assert [row.code for row in stored.rejected] == ["invalid_sensor_id"] * 3 + ["too_many_discovered"] * 2

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
+import psycopg
 import pytest
 from django.db import connection
 
@@ -42,8 +43,10 @@ def door() -> Iterator[FastDoor]:
     door.threads.shutdown()
 
 
-async def ask(door: FastDoor, path: str, key: str, *parts: bytes, method: str = "POST", **headers: str) -> Any:
-    """Status, body and headers of the answer; the request's body comes in these parts."""
+async def ask(
+    door: FastDoor, path: str, key: str, *parts: bytes, method: str = "POST", pause: float = 0, **headers: str
+) -> Any:
+    """Status, body and headers of the answer; the request's body comes in these parts, after a pause."""
     lines = {"content-type": "application/json", "content-length": str(sum(map(len, parts))), **headers}
     if key:
         lines["x-api-key"] = key
@@ -62,6 +65,7 @@ async def ask(door: FastDoor, path: str, key: str, *parts: bytes, method: str = 
     sent: list[Any] = []
 
     async def receive() -> Any:
+        await asyncio.sleep(pause)
         return messages.pop(0)
 
     async def send(message: Any) -> None:
@@ -138,17 +142,52 @@ def test_too_many_waiting_requests_are_turned_away(
     assert Reading.objects.count() == 10 - len(refused)
 
 
-def test_large_bodies_wait_for_their_turn_and_not_for_ever(
-    door: FastDoor, plant: Plant, key: str, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("limit", ["MAX_HELD_BYTES", "MAX_HELD_BYTES_OF_KEY"])
+def test_slow_senders_of_large_bodies_cannot_hold_all_the_memory(
+    door: FastDoor, plant: Plant, key: str, monkeypatch: pytest.MonkeyPatch, limit: str
 ) -> None:
-    monkeypatch.setattr(asgi, "WAIT_SECONDS", 0.05)
+    large = body(plant, 1).ljust(asgi.SMALL_BYTES + 1)
+    monkeypatch.setattr(asgi, limit, len(large) + 1)
 
     async def run() -> Any:
-        door.large = asyncio.Semaphore(0)
-        return await ask(door, READINGS, key, body(plant, 1).ljust(asgi.SMALL_BYTES + 1))
+        slow = asyncio.create_task(ask(door, READINGS, key, large, pause=0.2))
+        await asyncio.sleep(0.1)
+        turned_away = await ask(door, READINGS, key, large)
+        small = await ask(door, READINGS, key, body(plant, 2))
+        return turned_away, small, await slow, await ask(door, READINGS, key, large)
 
-    status, answer, _ = asyncio.run(run())
-    assert (status, json.loads(answer)["code"]) == (503, "server_busy")
+    turned_away, small, slow, again = asyncio.run(run())
+    assert (turned_away[0], json.loads(turned_away[1])["code"]) == (503, "server_busy")
+    assert [small[0], slow[0], again[0]] == [201, 201, 200]
+    assert not door.held
+
+
+def test_repeats_of_a_request_do_not_keep_others_waiting(door: FastDoor, plant: Plant, key: str) -> None:
+    """The first is held up in the database; its repeats wait for it, everybody else is served."""
+    lock = psycopg.connect(**connection.get_connection_params())
+    lock.execute(
+        "INSERT INTO sensors_idempotentrequest (user_id, key, digest, status, created_at) "
+        "SELECT user_id, 'k', '', 0, now() FROM sensors_apikey"
+    )
+    door.threads.shutdown()
+    door.threads = ThreadPoolExecutor(2)
+
+    async def run() -> Any:
+        repeats = [asyncio.create_task(ask(door, READINGS, key, body(plant, 1), idempotency_key="k")) for _ in range(4)]
+        await asyncio.sleep(0.3)
+        other = await asyncio.wait_for(ask(door, READINGS, key, body(plant, 2)), 10)
+        lock.rollback()
+        return other, await asyncio.gather(*repeats)
+
+    try:
+        other, repeats = asyncio.run(run())
+    finally:
+        lock.close()
+        for _ in range(2):
+            door.threads.submit(lambda: connection.close()).result()
+    assert other[0] == 201
+    assert [status for status, *_ in repeats] == [201] * 4
+    assert sum(b"idempotent-replayed" in headers for *_, headers in repeats) == 3
 
 
 @pytest.mark.parametrize("size", [0, asgi.SMALL_BYTES + 1])

@@ -205,6 +205,14 @@ def test_refused_rows_wait_in_quarantine_as_they_were_sent(north: Plant) -> None
     }
 
 
+def test_a_refused_row_keeps_the_value_in_the_unit_it_was_sent_in(north: Plant) -> None:
+    ahead = timezone.now() + timedelta(hours=2)
+    store(row(north.temperature, 212, ahead, unit="°F"), row(north.temperature, 50, unit="°F"))
+    payload = Quarantined.objects.get().payload
+    assert (payload["value"], payload["unit"]) == (212.0, "°F")
+    assert Reading.objects.get().value == pytest.approx(10)
+
+
 def test_the_same_refused_row_counts_up_and_does_not_pile_up(north: Plant) -> None:
     for _ in range(3):
         store(row("nobody"), row("nobody"))

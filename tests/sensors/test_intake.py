@@ -62,6 +62,7 @@ def test_a_refusal_is_repeated_too(sender: Client, north: Plant) -> None:
     first, again = (send(sender, [{**row(north), "unit": "furlong"}], "k1") for _ in range(2))
     assert (first.status_code, again.status_code) == (422, 422)
     assert first.json()["errors"] == again.json()["errors"]
+    assert again.headers["Idempotent-Replayed"] == "true"
 
 
 @pytest.mark.parametrize(("value", "query"), [(21.5, ""), (20.5, "?on_conflict=keep")])

@@ -107,6 +107,20 @@ def test_a_spike_at_the_end_of_a_batch_is_found_when_the_next_one_comes(sensor: 
     assert qualities(sensor)[2] == CEILINGS[Flag.SPIKE]
 
 
+def test_a_repeat_with_another_value_cannot_make_a_stored_reading_a_spike(sensor: Sensor) -> None:
+    send(sensor, [60, 80, 80.1], NOW - 60 * SECOND)
+    assert send(sensor, [60], NOW - 58 * SECOND).duplicates == 1
+    assert qualities(sensor) == [1.0, 1.0, 1.0]
+
+
+def test_a_reading_marked_down_later_is_summed_up_and_scored_again(sensor: Sensor) -> None:
+    spiked_at = NOW - timedelta(hours=1, minutes=5)
+    send(sensor, [20, 20.1, 35], spiked_at - 2 * SECOND, mode=ReadingBatch.Mode.HISTORY)
+    stored = send(sensor, [20.1], NOW - 60 * SECOND)
+    batch = ReadingBatch.objects.get(pk=stored.batch_id)
+    assert batch.firsts == [spiked_at]
+
+
 def test_a_lasting_change_is_no_spike_for_it_may_be_the_machine(sensor: Sensor) -> None:
     send(sensor, [20, 20.1, 35, 35.1, 35, 35.2], NOW - 60 * SECOND)
     assert qualities(sensor) == [1.0] * 6

@@ -251,6 +251,41 @@ def test_those_that_died_at_other_times_are_no_part_of_it(north: Plant, now: dat
     assert open_faults().filter(part_of=None, sensor__isnull=False).count() == 4
 
 
+def test_sensors_of_an_asset_that_fell_silent_in_two_goes_are_one_fault(north: Plant, now: datetime) -> None:
+    for i, sensor in enumerate(sensors_on(north.pump, 8)):
+        heard(sensor, now - (3 * HOUR if i < 5 else HOUR), every=10)
+    for i in range(3):
+        look(now + 10 * SECOND * i)
+    whole = open_faults().get(sensor=None)
+    assert (whole.asset, whole.began_at, whole.parts.count()) == (north.pump, now - 3 * HOUR, 8)
+
+
+def test_sensors_of_a_sender_that_fell_silent_in_two_goes_are_one_fault(north: Plant, now: datetime) -> None:
+    gateway = key_of(north)
+    for i, sensor in enumerate(sensors_on(north.pump, 9)):
+        heard(sensor, now - (HOUR * (3 if i < 5 else 1) if i < 8 else 10 * HOUR), key=gateway)
+    look(now)
+    whole = open_faults().get(sensor=None)
+    assert (whole.sender, whole.parts.count()) == (gateway, 8)
+    # The lone one was gone long before.
+    assert open_faults().filter(part_of=None, sensor__isnull=False).count() == 1
+
+
+def test_an_owner_whose_group_cannot_be_opened_does_not_stop_the_others(
+    north: Plant, south: Plant, now: datetime
+) -> None:
+    for sensor in [*sensors_on(north.pump, 3), *sensors_on(south.pump, 3)]:
+        heard(sensor, now - 2 * MINUTE)
+    elsewhere = SensorFault.objects.create(kind="silent", asset=north.pump, site=south.site, began_at=now)
+    heard(north.vibration, now - HOUR)
+    SensorFault.objects.create(
+        kind="silent", sensor=north.vibration, site=north.site, part_of=elsewhere, began_at=now - HOUR
+    )
+    look(now)
+    assert open_faults().get(sensor=None, asset=south.pump).parts.count() == 3
+    assert open_faults().filter(part_of=None, sensor__asset=north.pump).count() == 3
+
+
 def test_slow_sensors_join_the_group_when_their_time_has_come(north: Plant, now: datetime) -> None:
     gateway = key_of(north)
     quick, slow = sensors_on(north.pump, 3, "quick"), sensors_on(north.pump, 4, "slow")
