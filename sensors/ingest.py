@@ -23,6 +23,7 @@ from sensors.checks import Batch
 from sensors.columns import Columns, Rejection, together
 from sensors.models import Correction, ReadingBatch
 from sensors.quality import CEILINGS, Flag
+from sensors.timescale.compression import unlimited_decompression
 
 Mode = ReadingBatch.Mode
 OnConflict = Literal["keep", "replace"]
@@ -166,8 +167,11 @@ def _store(
     accepted, corrected, batch_ids = 0, 0, []
     keep_refused = quarantine and bool(rejected)
     # A single statement is its own transaction.
-    several = len(parts) > 1 or keep_refused or len(batch.spiked) or on_conflict == "replace"
+    reaches_back = bool(len(batch.spiked)) or on_conflict == "replace" or any(m == Mode.HISTORY for _, m in parts)
+    several = len(parts) > 1 or keep_refused or reaches_back
     with transaction.atomic(savepoint=False) if several else nullcontext():
+        if reaches_back:
+            unlimited_decompression()
         for part, part_mode in parts:
             replaced = _note_corrections(part, sender, now) if on_conflict == "replace" else 0
             batch_id, new = _insert(part, part_mode, source, sender, replaced, on_conflict, outcome)

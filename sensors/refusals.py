@@ -18,6 +18,9 @@ from sensors.models import Quarantined
 logger = logging.getLogger(__name__)
 
 MAX_DETAIL = 500
+# Somebody has decided that these are not wanted, or they are no measurements at all: a sender that goes on sending them
+# would fill the quarantine with what nobody can correct.
+NOT_KEPT = frozenset({"sensor_retired", "not_a_number"})
 # PostgreSQL's JSON has no NUL. An escaped backslash before `u0000` is text and stays.
 _NUL = re.compile(rb"\\\\|\\u0000")
 
@@ -32,13 +35,13 @@ def keep(
 ) -> None:
     """Keep refused rows for a person to see to; `sites[i]` is where row i belongs, None where nobody knows.
 
-    A row that waits already counts up. When QUARANTINE_LIMIT rows of a site wait, further ones are not kept: a broken
-    sender must not fill the disk.
+    Rows of retired sensors and texts are not kept. A row that waits already counts up. When QUARANTINE_LIMIT rows of a
+    site wait, further ones are not kept: a broken sender must not fill the disk.
     """
     waiting = {site: _waiting(site) for site in set(sites)}
     rows: dict[bytes, _Row] = {}
     for rejection, site in zip(rejected, sites, strict=True):
-        if waiting[site] >= settings.QUARANTINE_LIMIT:
+        if rejection.code in NOT_KEPT or waiting[site] >= settings.QUARANTINE_LIMIT:
             continue
         payload = _NUL.sub(_without_nul, msgspec.json.encode(rejection.payload or {"raw": ""}))
         about = msgspec.json.encode([site, sender.user.pk if sender else None, rejection.code])

@@ -227,6 +227,14 @@ def test_whoever_is_there_to_see_a_refusal_leaves_nothing_in_quarantine(north: P
     assert not Quarantined.objects.exists()
 
 
+def test_what_nobody_wants_does_not_fill_the_quarantine(north: Plant) -> None:
+    Sensor.objects.filter(pk=north.vibration.pk).update(status=Sensor.Status.RETIRED)
+    assert codes(store(row(north.vibration))) == [(0, "sensor_retired")]
+    text = line_protocol.parse(b'system,sensor_id=a uptime_format="3 days"', "s", timezone.now())
+    assert codes(store_batch(text, source="line")) == [(0, "not_a_number")]
+    assert not Quarantined.objects.exists()
+
+
 def test_the_quarantine_of_a_site_is_bounded(north: Plant, settings: LazySettings) -> None:
     settings.QUARANTINE_LIMIT = 2
     for number in range(4):

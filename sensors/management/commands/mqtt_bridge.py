@@ -20,7 +20,10 @@ class Command(BaseCommand):
             raise CommandError("MQTT_URL is not set; write it like mqtt://user:password@broker:1883.")
         user = User.objects.filter(username=settings.MQTT_USER, is_active=True).first()
         if user is None:
-            raise CommandError(f"MQTT_USER: there is no active account {settings.MQTT_USER!r} to act for.")
+            raise CommandError(
+                f"MQTT_USER: there is no active account {settings.MQTT_USER!r} to act for; make it with "
+                f'manage.py create_api_key --user {settings.MQTT_USER} --create --site "Your site".'
+            )
         if not user.has_perm("sensors.add_reading"):
             raise CommandError(
                 f"MQTT_USER: {settings.MQTT_USER!r} may not send readings; give it the role integration."
