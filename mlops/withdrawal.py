@@ -1,12 +1,17 @@
-"""Anomalies that turn out to be none: what they rested on was corrected, or was the fault of the sensor."""
+"""Anomalies that turn out to be none: what they rested on was corrected, was a spike, or the fault of the sensor."""
 
+from collections.abc import Collection
+
+from django.conf import settings
 from django.db import transaction
-from django.db.models import F
+from django.db.models import Exists, F, OuterRef
 
 from alerts import lifecycle
 from alerts.models import Alert, State
 from mlops.models import Anomaly
+from mlops.querysets import AnomalyQuerySet
 from sensors.faults import DISTRUSTED
+from sensors.models import Reading
 
 _SPEAK_FOR_AN_ALERT = [Anomaly.Decision.CREDIBLE, Anomaly.Decision.FURTHER]
 
@@ -31,6 +36,24 @@ def resolve_unfounded(alert: Alert | None, reason: str) -> None:
     """Resolve an alert that no anomaly speaks for any more."""
     if alert and not alert.anomalies.filter(decision__in=_SPEAK_FOR_AN_ALERT).exists():
         lifecycle.resolve(alert, None, reason=reason)
+
+
+def doubted(sensors: Collection[int]) -> AnomalyQuerySet:
+    """What an unresolved alert of these sensors rests on although the reading at its peak is masked by now.
+
+    A lone spike is stored and scored before the reading after it shows what it was.
+    """
+    masked = Reading.objects.filter(
+        sensor=OuterRef("sensor"), timestamp=OuterRef("peak_at"), quality__lt=settings.QUALITY_THRESHOLD
+    )
+    # By way of the alerts, of which a sensor has one at most: its past anomalies are many.
+    return Anomaly.objects.filter(
+        Exists(masked),
+        alert__sensor__in=sensors,
+        alert__resolved_at=None,
+        historical=False,
+        decision__in=_SPEAK_FOR_AN_ALERT,
+    )
 
 
 def set_faulty_aside() -> None:

@@ -160,6 +160,40 @@ def test_a_correction_that_makes_things_worse_is_found(temperature: Sensor, now:
     assert Alert.objects.get().state == State.OPEN
 
 
+def test_a_lone_spike_that_is_known_as_one_by_the_next_reading_withdraws_its_anomaly(
+    temperature: Sensor, now: datetime
+) -> None:
+    store(temperature, now - 20 * SECOND, 30, SECOND)
+    store(temperature, now - 19 * SECOND, 1, SECOND, values=[95.0])
+    work_through(now)
+    alert = Alert.objects.unresolved().get()
+    store(temperature, now - 18 * SECOND, 1, SECOND, values=[60.0])
+    work_through(now)
+    anomaly = Anomaly.objects.get()
+    assert anomaly.decision == FALSE_POSITIVE
+    assert anomaly.evidence["layers"][-1] == {
+        "name": "values stand",
+        "passed": False,
+        "detail": "Values it rested on proved to be wrong.",
+    }
+    alert.refresh_from_db()
+    assert alert.state == State.RESOLVED
+    assert alert.transitions.last().reason == "Values it rested on proved to be wrong."  # type: ignore[union-attr]
+
+
+def test_a_spike_within_an_anomaly_leaves_the_rest_of_it_standing(temperature: Sensor, now: datetime) -> None:
+    store(temperature, now - 20 * SECOND, 30, SECOND)
+    store(temperature, now - 15 * SECOND, 5, SECOND, values=[89.8, 90.3, 90.1, 90.2, 118.0])
+    work_through(now)
+    assert Anomaly.objects.get().peak_value == 118
+    store(temperature, now - 14 * SECOND, 1, SECOND, values=[90.0])
+    work_through(now)
+    anomaly = Anomaly.objects.get()
+    assert (anomaly.peak_value, anomaly.decision) == (90.3, Anomaly.Decision.CREDIBLE)
+    assert Alert.objects.get().state == State.OPEN
+    assert "90.3" in Alert.objects.get().title
+
+
 def test_sensors_that_wait_to_be_placed_are_not_scored(temperature: Sensor, now: datetime) -> None:
     Sensor.objects.update(status=Sensor.Status.DISCOVERED)
     store_batch(columns(temperature, [now - i * SECOND for i in range(5)], [95, 96, 97, 98, 99]), source="test")
