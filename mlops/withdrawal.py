@@ -11,7 +11,7 @@ from alerts.models import Alert, State
 from mlops.models import Anomaly
 from mlops.querysets import AnomalyQuerySet
 from sensors.faults import DISTRUSTED
-from sensors.models import Reading
+from sensors.models import Reading, Sensor
 
 _SPEAK_FOR_AN_ALERT = [Anomaly.Decision.CREDIBLE, Anomaly.Decision.FURTHER]
 
@@ -61,15 +61,18 @@ def set_faulty_aside() -> None:
 
     One that is stuck at an unusual value looks like a machine in trouble until it has repeated itself often enough.
     """
+    suspected = Anomaly.objects.filter(
+        decision__in=_SPEAK_FOR_AN_ALERT,
+        historical=False,
+        alert__state__in=[State.OPEN, State.ACKNOWLEDGED],
+        sensor__faults__ended_at__isnull=True,
+        sensor__faults__kind__in=DISTRUSTED,
+        # What began before the fault did is the machine's.
+        sensor__faults__began_at__lte=F("start"),
+    )
     with transaction.atomic():
-        rows = Anomaly.objects.select_for_update(of=("self",), skip_locked=True).filter(
-            decision__in=_SPEAK_FOR_AN_ALERT,
-            historical=False,
-            alert__state__in=[State.OPEN, State.ACKNOWLEDGED],
-            sensor__faults__ended_at__isnull=True,
-            sensor__faults__kind__in=DISTRUSTED,
-            # What began before the fault did is the machine's.
-            sensor__faults__began_at__lte=F("start"),
-        )
-        for anomaly in rows.select_related("alert"):
+        # First of all the sensors, in one order, as scoring does: it writes anomalies and alerts of a sensor it has.
+        rows = Sensor.objects.select_for_update(of=("self",), no_key=True).order_by("pk")
+        locked = [sensor.pk for sensor in rows.filter(pk__in=suspected.values("sensor"))]
+        for anomaly in suspected.filter(sensor__in=locked).select_related("alert"):
             withdraw(anomaly, "sensor in order", "The sensor itself was faulty at the time.")

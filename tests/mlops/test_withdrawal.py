@@ -1,8 +1,10 @@
+from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timedelta
 from typing import Any
 
 import numpy as np
 import pytest
+from django.db import connection, transaction
 from django.utils import timezone
 
 from alerts import rules
@@ -14,6 +16,7 @@ from sensors.access import Sender
 from sensors.ingest import store_batch
 from sensors.models import Reading, Sensor, SensorFault
 from tests.conftest import Plant, make_user
+from tests.locks import wait_until_waiting
 from tests.readings import HISTORY, MINUTE, SECOND, columns, noise, store
 
 pytestmark = pytest.mark.django_db
@@ -98,6 +101,37 @@ def test_one_that_sticks_at_an_unusual_value_leaves_only_the_sensor_fault_open(
     }
     resolved = Alert.objects.get(kind=Alert.Kind.ANOMALY)
     assert resolved.transitions.last().reason == "The sensor itself was faulty at the time."  # type: ignore[union-attr]
+
+
+@pytest.mark.django_db(transaction=True)
+def test_withdrawing_waits_for_the_scoring_of_the_same_sensor_which_does_not_undo_it(
+    temperature: Sensor, now: datetime
+) -> None:
+    store(temperature, now - 40 * SECOND, 30, SECOND)
+    store(temperature, now - 20 * SECOND, 10, SECOND, values=noise(10) + 35)
+    outbox.drain("score")
+    start = Anomaly.objects.get().start
+    SensorFault.objects.create(kind="stuck", sensor=temperature, site=temperature.site, began_at=start)
+
+    def withdraw() -> None:
+        try:
+            withdrawal.set_faulty_aside()
+        finally:
+            connection.close()
+
+    with ThreadPoolExecutor(1) as workers:
+        with transaction.atomic():
+            # As scoring does: it locks the sensor, reads what is recorded, alerts, and writes all of the anomaly.
+            Sensor.objects.select_for_update(of=("self",), no_key=True).get(pk=temperature.pk)
+            anomaly = Anomaly.objects.get()
+            withdrawing = workers.submit(withdraw)
+            wait_until_waiting(1, withdrawing)
+            anomaly.end = now
+            anomaly.save()
+        withdrawing.result()
+    anomaly.refresh_from_db()
+    assert (anomaly.decision, anomaly.end) == (FALSE_POSITIVE, now)
+    assert Alert.objects.get().state == State.RESOLVED
 
 
 def test_a_really_hot_machine_is_an_anomaly_and_no_sensor_fault(temperature: Sensor, now: datetime) -> None:
