@@ -25,6 +25,7 @@ from mlops import baselines, validation, withdrawal
 from mlops.detectors import robust
 from mlops.detectors.robust import Profile
 from mlops.models import Anomaly
+from mlops.querysets import AnomalyQuerySet
 from sensors import faults, history, outbox
 from sensors.checks import SPAN_GAP_US
 from sensors.history import Span
@@ -44,6 +45,7 @@ EVENT_GAP = timedelta(hours=6)
 # After an alert was resolved the machine gets this long to come back to normal before the sensor may alert again.
 SETTLING = timedelta(minutes=1)
 CORRECTED = "Values it rested on were corrected."
+DOUBTED = "Values it rested on proved to be wrong."
 
 
 @dataclass(frozen=True)
@@ -74,27 +76,34 @@ def score_batches(batches: list[ReadingBatch]) -> None:
     rows = locked.filter(pk__in={span.sensor for span in spans}).exclude(status=Sensor.Status.DISCOVERED)
     sensors = {sensor.pk: sensor for sensor in rows.select_related("asset__site")}
     spans = [span for span in spans if span.sensor in sensors]
-    _weigh_again([batch for batch in batches if batch.corrected])
+    _weigh_again(_found_in([batch for batch in batches if batch.corrected]), CORRECTED)
+    _weigh_again(withdrawal.doubted(list(sensors)), DOUBTED)
     historical = batches[0].mode == ReadingBatch.Mode.HISTORY
     for sensor, event in _events(spans, {} if historical else _settled_after(list(sensors))):
         _record(sensors[sensor], event, historical)
 
 
-def _weigh_again(corrected: list[ReadingBatch]) -> None:
-    """Values were replaced: set aside what was found in them and is no longer there, keep the rest as it is now."""
-    spans = _spans(corrected)
+def _found_in(batches: list[ReadingBatch]) -> AnomalyQuerySet:
     overlapping = (
-        Q(sensor=span.sensor, start__lte=_datetime(span.last), end__gte=_datetime(span.first)) for span in spans
+        Q(sensor=span.sensor, start__lte=_datetime(span.last), end__gte=_datetime(span.first))
+        for span in _spans(batches)
     )
-    found = Anomaly.objects.filter(reduce(or_, overlapping, Q(pk=None))).select_related("sensor__asset", "alert")
-    for anomaly in found.exclude(decision=Anomaly.Decision.FALSE_POSITIVE):
+    return Anomaly.objects.filter(reduce(or_, overlapping, Q(pk=None))).exclude(
+        decision=Anomaly.Decision.FALSE_POSITIVE
+    )
+
+
+def _weigh_again(found: AnomalyQuerySet, reason: str) -> None:
+    """Readings were replaced or are doubted now: set aside what is no longer there, keep the rest as it is now."""
+    for anomaly in found.select_related("sensor__asset", "alert"):
         [first], [last] = _us([anomaly.start]), _us([anomaly.end])
         events = [event for _, event in _events([Span(anomaly.sensor_id, first, last)], {})]
         if not events:
-            withdrawal.withdraw(anomaly, "values stand", CORRECTED)
+            withdrawal.withdraw(anomaly, "values stand", reason)
             continue
         strongest = max(events, key=lambda event: abs(event.peak_score))
         _restate(anomaly, strongest, events[0].start, events[-1].end)
+        withdrawal.resolve_unfounded(anomaly.alert, reason)
 
 
 def _restate(anomaly: Anomaly, event: Event, start: datetime, end: datetime) -> None:
@@ -106,7 +115,6 @@ def _restate(anomaly: Anomaly, event: Event, start: datetime, end: datetime) -> 
     anomaly.evidence |= {"start": start.isoformat(), "end": end.isoformat()}
     _alert(anomaly.sensor, anomaly)
     anomaly.save()
-    withdrawal.resolve_unfounded(anomaly.alert, CORRECTED)
 
 
 def _spans(batches: list[ReadingBatch]) -> list[Span]:

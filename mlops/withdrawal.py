@@ -1,12 +1,17 @@
-"""Anomalies that turn out to be none: what they rested on was corrected, or was the fault of the sensor."""
+"""Anomalies that turn out to be none: what they rested on was corrected, was a spike, or the fault of the sensor."""
 
+from collections.abc import Collection
+
+from django.conf import settings
 from django.db import transaction
-from django.db.models import F
+from django.db.models import Exists, F, OuterRef
 
 from alerts import lifecycle
 from alerts.models import Alert, State
 from mlops.models import Anomaly
+from mlops.querysets import AnomalyQuerySet
 from sensors.faults import DISTRUSTED
+from sensors.models import Reading, Sensor
 
 _SPEAK_FOR_AN_ALERT = [Anomaly.Decision.CREDIBLE, Anomaly.Decision.FURTHER]
 
@@ -33,20 +38,41 @@ def resolve_unfounded(alert: Alert | None, reason: str) -> None:
         lifecycle.resolve(alert, None, reason=reason)
 
 
+def doubted(sensors: Collection[int]) -> AnomalyQuerySet:
+    """What an unresolved alert of these sensors rests on although the reading at its peak is masked by now.
+
+    A lone spike is stored and scored before the reading after it shows what it was.
+    """
+    masked = Reading.objects.filter(
+        sensor=OuterRef("sensor"), timestamp=OuterRef("peak_at"), quality__lt=settings.QUALITY_THRESHOLD
+    )
+    # By way of the alerts, of which a sensor has one at most: its past anomalies are many.
+    return Anomaly.objects.filter(
+        Exists(masked),
+        alert__sensor__in=sensors,
+        alert__resolved_at=None,
+        historical=False,
+        decision__in=_SPEAK_FOR_AN_ALERT,
+    )
+
+
 def set_faulty_aside() -> None:
     """Withdraw what was found in the readings of a sensor that has since proved to be faulty.
 
     One that is stuck at an unusual value looks like a machine in trouble until it has repeated itself often enough.
     """
+    suspected = Anomaly.objects.filter(
+        decision__in=_SPEAK_FOR_AN_ALERT,
+        historical=False,
+        alert__state__in=[State.OPEN, State.ACKNOWLEDGED],
+        sensor__faults__ended_at__isnull=True,
+        sensor__faults__kind__in=DISTRUSTED,
+        # What began before the fault did is the machine's.
+        sensor__faults__began_at__lte=F("start"),
+    )
     with transaction.atomic():
-        rows = Anomaly.objects.select_for_update(of=("self",), skip_locked=True).filter(
-            decision__in=_SPEAK_FOR_AN_ALERT,
-            historical=False,
-            alert__state__in=[State.OPEN, State.ACKNOWLEDGED],
-            sensor__faults__ended_at__isnull=True,
-            sensor__faults__kind__in=DISTRUSTED,
-            # What began before the fault did is the machine's.
-            sensor__faults__began_at__lte=F("start"),
-        )
-        for anomaly in rows.select_related("alert"):
+        # First of all the sensors, in one order, as scoring does: it writes anomalies and alerts of a sensor it has.
+        rows = Sensor.objects.select_for_update(of=("self",), no_key=True).order_by("pk")
+        locked = [sensor.pk for sensor in rows.filter(pk__in=suspected.values("sensor"))]
+        for anomaly in suspected.filter(sensor__in=locked).select_related("alert"):
             withdraw(anomaly, "sensor in order", "The sensor itself was faulty at the time.")

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 from django.conf import settings
+from django.db import transaction
 from django.utils import timezone
 from numpy.typing import NDArray
 
@@ -273,7 +274,7 @@ def _write(
     """Keep what was learned; what could not be learned this time stays as it was."""
     names = ", ".join(_LEARNED)
     changes = ", ".join(f"{name} = coalesce(nullif(new.{name}, 'NaN'), p.{name})" for name in _LEARNED)
-    with numpy_cursor() as cursor:
+    with transaction.atomic(), numpy_cursor() as cursor:
         # Locked in one order everywhere, or two workers could wait for each other.
         cursor.execute(
             "SELECT 1 FROM sensors_sensorprofile WHERE sensor_id = ANY(%s) ORDER BY sensor_id FOR NO KEY UPDATE",

@@ -1,8 +1,10 @@
+from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timedelta
 from typing import Any
 
 import numpy as np
 import pytest
+from django.db import connection, transaction
 from django.utils import timezone
 
 from alerts import rules
@@ -14,6 +16,7 @@ from sensors.access import Sender
 from sensors.ingest import store_batch
 from sensors.models import Reading, Sensor, SensorFault
 from tests.conftest import Plant, make_user
+from tests.locks import wait_until_waiting
 from tests.readings import HISTORY, MINUTE, SECOND, columns, noise, store
 
 pytestmark = pytest.mark.django_db
@@ -100,6 +103,37 @@ def test_one_that_sticks_at_an_unusual_value_leaves_only_the_sensor_fault_open(
     assert resolved.transitions.last().reason == "The sensor itself was faulty at the time."  # type: ignore[union-attr]
 
 
+@pytest.mark.django_db(transaction=True)
+def test_withdrawing_waits_for_the_scoring_of_the_same_sensor_which_does_not_undo_it(
+    temperature: Sensor, now: datetime
+) -> None:
+    store(temperature, now - 40 * SECOND, 30, SECOND)
+    store(temperature, now - 20 * SECOND, 10, SECOND, values=noise(10) + 35)
+    outbox.drain("score")
+    start = Anomaly.objects.get().start
+    SensorFault.objects.create(kind="stuck", sensor=temperature, site=temperature.site, began_at=start)
+
+    def withdraw() -> None:
+        try:
+            withdrawal.set_faulty_aside()
+        finally:
+            connection.close()
+
+    with ThreadPoolExecutor(1) as workers:
+        with transaction.atomic():
+            # As scoring does: it locks the sensor, reads what is recorded, alerts, and writes all of the anomaly.
+            Sensor.objects.select_for_update(of=("self",), no_key=True).get(pk=temperature.pk)
+            anomaly = Anomaly.objects.get()
+            withdrawing = workers.submit(withdraw)
+            wait_until_waiting(1, withdrawing)
+            anomaly.end = now
+            anomaly.save()
+        withdrawing.result()
+    anomaly.refresh_from_db()
+    assert (anomaly.decision, anomaly.end) == (FALSE_POSITIVE, now)
+    assert Alert.objects.get().state == State.RESOLVED
+
+
 def test_a_really_hot_machine_is_an_anomaly_and_no_sensor_fault(temperature: Sensor, now: datetime) -> None:
     take_in(temperature, now, [*noise(30), *noise(60) + 30])
     assert not SensorFault.objects.exists()
@@ -158,6 +192,40 @@ def test_a_correction_that_makes_things_worse_is_found(temperature: Sensor, now:
     assert not Anomaly.objects.exists()
     correct(temperature, dict.fromkeys(times, 99.0))
     assert Alert.objects.get().state == State.OPEN
+
+
+def test_a_lone_spike_that_is_known_as_one_by_the_next_reading_withdraws_its_anomaly(
+    temperature: Sensor, now: datetime
+) -> None:
+    store(temperature, now - 20 * SECOND, 30, SECOND)
+    store(temperature, now - 19 * SECOND, 1, SECOND, values=[95.0])
+    work_through(now)
+    alert = Alert.objects.unresolved().get()
+    store(temperature, now - 18 * SECOND, 1, SECOND, values=[60.0])
+    work_through(now)
+    anomaly = Anomaly.objects.get()
+    assert anomaly.decision == FALSE_POSITIVE
+    assert anomaly.evidence["layers"][-1] == {
+        "name": "values stand",
+        "passed": False,
+        "detail": "Values it rested on proved to be wrong.",
+    }
+    alert.refresh_from_db()
+    assert alert.state == State.RESOLVED
+    assert alert.transitions.last().reason == "Values it rested on proved to be wrong."  # type: ignore[union-attr]
+
+
+def test_a_spike_within_an_anomaly_leaves_the_rest_of_it_standing(temperature: Sensor, now: datetime) -> None:
+    store(temperature, now - 20 * SECOND, 30, SECOND)
+    store(temperature, now - 15 * SECOND, 5, SECOND, values=[89.8, 90.3, 90.1, 90.2, 118.0])
+    work_through(now)
+    assert Anomaly.objects.get().peak_value == 118
+    store(temperature, now - 14 * SECOND, 1, SECOND, values=[90.0])
+    work_through(now)
+    anomaly = Anomaly.objects.get()
+    assert (anomaly.peak_value, anomaly.decision) == (90.3, Anomaly.Decision.CREDIBLE)
+    assert Alert.objects.get().state == State.OPEN
+    assert "90.3" in Alert.objects.get().title
 
 
 def test_sensors_that_wait_to_be_placed_are_not_scored(temperature: Sensor, now: datetime) -> None:

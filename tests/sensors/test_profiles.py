@@ -1,15 +1,16 @@
 from concurrent.futures import ThreadPoolExecutor
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 import numpy as np
 import pytest
-from django.db import connection
+from django.db import connection, transaction
 from django.utils import timezone
 
 from sensors import outbox, profiles
 from sensors.ingest import store_batch
 from sensors.models import ApiKey, Pending, ReadingBatch, Sensor, SensorProfile
 from tests.conftest import Plant, make_user
+from tests.locks import wait_until_waiting
 from tests.readings import HISTORY, MINUTE, SECOND, columns, deliver, noise, store
 
 pytestmark = pytest.mark.django_db
@@ -169,3 +170,38 @@ def test_workers_that_note_and_learn_the_same_sensors_at_once_do_not_wait_in_a_c
     outbox.drain("watch")
     assert not Pending.objects.filter(consumer="watch").exists()
     assert SensorProfile.objects.filter(last_at__isnull=False).count() == 20
+
+
+@pytest.mark.django_db(transaction=True)
+def test_profiles_stay_locked_from_the_first_one_until_all_are_written(north: Plant) -> None:
+    now = timezone.now()
+    first, last = sorted([north.temperature.pk, north.vibration.pk])
+    for sensor in (north.temperature, north.vibration):
+        store(sensor, now, 50, SECOND)
+    outbox.drain("watch")
+
+    def locked(sensor: int) -> SensorProfile:
+        return SensorProfile.objects.select_for_update(of=("self",), no_key=True).get(sensor=sensor)
+
+    def learn() -> None:
+        try:
+            profiles.learn_due(now)
+        finally:
+            connection.close()
+
+    def look() -> datetime | None:
+        try:
+            with transaction.atomic():
+                return locked(first).learned_at
+        finally:
+            connection.close()
+
+    with ThreadPoolExecutor(2) as workers:
+        with transaction.atomic():
+            locked(last)
+            learning = workers.submit(learn)
+            wait_until_waiting(1, learning)
+            looking = workers.submit(look)
+            wait_until_waiting(2, learning, looking)
+        learning.result()
+        assert looking.result() == now
