@@ -5,9 +5,9 @@ from datetime import datetime
 from django.conf import settings
 from django.db import connection
 
-from sensors.timescale.rebuild import KEPT_SINCE
+from sensors.timescale.rebuild import KEPT_SINCE, UNSUMMARISED
 
-# Oldest first. Whole: no sensor that keeps readings of that time has any in the chunk.
+# Oldest first. Whole: no sensor that keeps readings of that time has any in the chunk, and the summary has them all.
 EXPIRED = f"""
     SELECT range_start, range_end FROM timescaledb_information.chunks
     WHERE hypertable_name = 'sensors_reading' AND range_end <= %(now)s AND NOT EXISTS (
@@ -16,6 +16,8 @@ EXPIRED = f"""
             SELECT FROM sensors_reading r
             WHERE r.sensor_id = sensors_sensor.id AND r."timestamp" >= range_start AND r."timestamp" < range_end
         )
+    ) AND NOT EXISTS (
+        SELECT FROM ({UNSUMMARISED}) waiting WHERE waiting.first < range_end AND waiting.last >= range_start
     )
     ORDER BY range_start
 """

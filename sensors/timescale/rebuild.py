@@ -48,6 +48,18 @@ KEPT_SINCE = """
     CASE WHEN coalesce(retention_days, %(retention)s) > 0
     THEN %(now)s - make_interval(days => least(coalesce(retention_days, %(retention)s), 100000)::int) END
 """
+# Stretches of readings that the summary may not have counted yet, however old: marked hours, and what batches of
+# history wait to mark, or failed to (a dead letter may be tried again).
+UNSUMMARISED = """
+    SELECT sensor_id, bucket AS first, bucket + interval '1 hour' - interval '1 microsecond' AS last
+    FROM sensors_dirtyhour
+    UNION ALL
+    SELECT span.sensor_id, date_trunc('hour', span.first, 'UTC'), span.last
+    FROM sensors_pending pending
+    JOIN sensors_readingbatch batch ON batch.id = pending.batch_id
+    CROSS JOIN LATERAL unnest(batch.sensors, batch.firsts, batch.lasts) AS span(sensor_id, first, last)
+    WHERE pending.consumer = 'summarise' AND (NOT pending.live OR pending.dead_at IS NOT NULL)
+"""
 REBUILD = f"""
     WITH hour AS (
         SELECT asked.sensor_id, bucket, bucket AS start, bucket + interval '1 hour' AS stop,

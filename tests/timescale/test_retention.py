@@ -1,8 +1,11 @@
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import datetime, timedelta
 
 import pytest
 from django.conf import LazySettings
+from django.db import connection
 from django.utils import timezone
 
 from sensors import outbox, retention, summary
@@ -65,6 +68,57 @@ def test_much_is_removed_in_steps_and_a_run_that_is_over_leaves_the_rest(monkeyp
     assert retention.remove_readings(now, time.monotonic()) == 0
     assert retention.remove_readings(now, time.monotonic() + 60) == 35
     assert Reading.objects.count() == 35
+
+
+def test_readings_stay_until_the_summary_has_them() -> None:
+    now = timezone.now()
+    sensor = make_sensor(retention_days=30)
+    old = (now - timedelta(days=40)).replace(minute=0, second=0, microsecond=0)
+    record(sensor, old - timedelta(hours=1), [1.0] * 60)
+    store(sensor, old, [2.0] * 60)
+    remove(now)
+    assert Reading.objects.filter(value=2.0).count() == 60
+    assert not Reading.objects.filter(value=1.0).exists()
+    Pending.objects.filter(consumer="summarise").update(dead_at=now)
+    remove(now)
+    assert Reading.objects.count() == 60
+    Pending.objects.update(dead_at=None)
+    outbox.drain("summarise")
+    remove(now)
+    assert Reading.objects.count() == 60
+    summary.rebuild_due(quiet_seconds=0)
+    remove(now)
+    assert not Reading.objects.exists()
+    assert summary.hours([sensor.pk], old, now).count.tolist() == [60]
+
+
+def test_what_cannot_be_removed_does_not_keep_the_rest(caplog: pytest.LogCaptureFixture) -> None:
+    now = timezone.now()
+    stuck, other = make_sensor("a.stuck", retention_days=30), make_sensor("b.other", retention_days=30)
+    for sensor in (stuck, other, make_sensor("keeper")):
+        record(sensor, now - timedelta(days=40), [1.0])
+    old = now - timedelta(days=8)
+    ReadingBatch.objects.create(received_at=old, accepted=1, sensors=[], firsts=[], lasts=[], source="test")
+    with refusing_to_delete(stuck):
+        retention.remove_old_rows(now)
+    assert (days_of(stuck, now), days_of(other, now)) == ([40], [])
+    assert not ReadingBatch.objects.exists()
+    assert f"readings of sensor {stuck.pk}" in [getattr(record, "what", "") for record in caplog.records]
+
+
+@contextmanager
+def refusing_to_delete(sensor: Sensor) -> Iterator[None]:
+    with connection.cursor() as cursor:
+        cursor.execute(
+            """CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE 'stuck'; END $$;
+            CREATE TRIGGER stuck BEFORE DELETE ON sensors_reading FOR EACH ROW WHEN (OLD.sensor_id = %s)
+            EXECUTE FUNCTION refuse()""",
+            [sensor.pk],
+        )
+        try:
+            yield
+        finally:
+            cursor.execute("DROP TRIGGER stuck ON sensors_reading; DROP FUNCTION refuse()")
 
 
 def test_with_retention_switched_off_everything_stays(settings: LazySettings) -> None:

@@ -1,6 +1,7 @@
 """What only TimescaleDB does, and the whole way of a reading on it."""
 
 import json
+import time
 from datetime import timedelta
 
 import numpy as np
@@ -10,7 +11,7 @@ from django.db import IntegrityError, OperationalError, connection, transaction
 from django.utils import timezone
 
 from alerts.models import Alert
-from sensors import outbox, summary
+from sensors import outbox, retention, summary
 from sensors.models import DirtyHour, HourlySummary, Reading
 from sensors.timescale import chunks, compression, policies
 from tests.timescale.records import DAY, HOUR, make_sensor, record, settle_outbox, store
@@ -147,6 +148,21 @@ def test_chunks_whose_readings_are_all_too_old_are_dropped_whole() -> None:
     assert chunks.drop_expired(now) == 1
     assert Reading.objects.filter(timestamp__lt=now - timedelta(days=80)).count() == 0
     assert Reading.objects.count() == 3
+
+
+def test_old_readings_of_a_sensor_with_many_compressed_ones_are_removed() -> None:
+    now = timezone.now()
+    today = now.replace(hour=0, minute=0, second=0, microsecond=0)
+    sensor, keeper = make_sensor(retention_days=30), make_sensor("keeper", retention_days=0)
+    with connection.cursor() as cursor:
+        for age in (40, 11, 10):
+            cursor.execute(A_DAY_OF_SECONDS, [sensor.pk, today - timedelta(days=age)])
+        record(keeper, today - timedelta(days=40), [1.0])
+        cursor.execute(
+            "SELECT compress_chunk(c, true) FROM show_chunks('sensors_reading', older_than => %s) c", [today]
+        )
+    assert retention.remove_readings(now, time.monotonic() + 60) == 86_400
+    assert Reading.objects.count() == 2 * 86_400 + 1
 
 
 def jobs() -> dict[str, dict[str, str]]:
