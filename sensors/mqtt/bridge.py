@@ -325,9 +325,15 @@ def _has_time(payload: bytes) -> bool:
 def _all_refused(columns: Columns, code: str, detail: str) -> Columns:
     """None of a batch, each with what was sent."""
     rejected = [replace(row, index=number) for number, row in enumerate(columns.rejected)]
-    for code_of_sensor, at, value in zip(
-        columns.codes.tolist(), columns.timestamps.tolist(), columns.values.tolist(), strict=True
-    ):
-        payload = {"sensor_id": columns.sensor_ids[code_of_sensor], "timestamp": iso(at), "value": value}
+    for row in range(len(columns)):
+        payload = {
+            "sensor_id": columns.sensor_ids[columns.codes[row]],
+            "timestamp": iso(int(columns.timestamps[row])),
+            "value": float(columns.values[row]),
+        }
+        if columns.qualities[row] != 1:
+            payload["quality"] = float(columns.qualities[row])
+        if columns.units[row] >= 0:
+            payload["unit"] = columns.unit_names[columns.units[row]]
         rejected.append(Rejection(len(rejected), code, detail, payload))
     return replace(Gathered().columns(), rejected=rejected)

@@ -24,6 +24,7 @@ from paho.mqtt.enums import CallbackAPIVersion
 from sensors.access import Sender
 from sensors.models import Quarantined, Reading, Sensor
 from sensors.mqtt import Bridge, Place, Template
+from sensors.mqtt.bridge import _all_refused
 from sensors.mqtt.messages import Gathered
 from tests.broker import MOSQUITTO, Broker
 from tests.conftest import Plant, make_user
@@ -114,6 +115,18 @@ def test_a_reading_without_a_sensor_in_topic_or_message_is_refused() -> None:
     assert [row.code for row in gathered.columns().rejected] == ["missing_field"]
 
 
+def test_readings_for_an_unknown_site_wait_with_unit_and_quality_as_they_were_sent() -> None:
+    gathered = Gathered()
+    gathered.add('{"value": 212, "unit": "°F", "quality": 0.5}'.encode(), "t", "plant/Atlantis/t", NOW_US)
+    gathered.add(b"21.5", "t", "plant/Atlantis/t", NOW_US)
+    refused = _all_refused(gathered.columns(), "unknown_site", "There is no such site.").rejected
+    sent = {"sensor_id": "t", "timestamp": BEGIN.isoformat()}
+    assert [row.payload for row in refused] == [
+        sent | {"value": 212, "quality": 0.5, "unit": "°F"},
+        sent | {"value": 21.5},
+    ]
+
+
 @pytest.mark.parametrize("url", ["http://x", "mqtt://", "broker:1883"])
 def test_an_address_that_is_none_is_refused(url: str) -> None:
     with pytest.raises(ValueError, match="mqtt://"):
@@ -171,7 +184,7 @@ class TestWithABroker:
             (f"plant/North/{known}", json.dumps({"value": 70, "unit": "°F", "timestamp": AT})),
             ("plant/North/line2/new.pressure", json.dumps([{"value": 3, "unit": "bar"}])),
             (f"plant/North/{known}", "warm"),
-            (f"plant/Atlantis/{known}", "5"),
+            (f"plant/Atlantis/{known}", json.dumps({"value": 212, "unit": "°F", "quality": 0.5, "timestamp": AT})),
             (f"plant/North/{known}", ""),
         ]
         publish.multiple([{"topic": t, "payload": p, "qos": 1} for t, p in messages], port=broker.port)
@@ -180,6 +193,8 @@ class TestWithABroker:
         assert Sensor.objects.get(sensor_id="line2.new.pressure").status == "discovered"
         assert set(Quarantined.objects.values_list("code", flat=True)) == {"malformed_message", "unknown_site"}
         assert Quarantined.objects.get(code="malformed_message").payload["raw"] == "warm"
+        sent = {"sensor_id": known, "timestamp": BEGIN.isoformat(), "value": 212, "quality": 0.5, "unit": "°F"}
+        assert Quarantined.objects.get(code="unknown_site").payload == sent
 
     def test_a_retained_message_without_a_time_is_not_taken_for_a_new_reading(
         self, broker: Broker, north: Plant
