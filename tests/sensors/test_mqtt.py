@@ -5,6 +5,7 @@ import json
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -24,6 +25,7 @@ from paho.mqtt.enums import CallbackAPIVersion
 from sensors.access import Sender
 from sensors.models import Quarantined, Reading, Sensor
 from sensors.mqtt import Bridge, Place, Template
+from sensors.mqtt import bridge as bridge_module
 from sensors.mqtt.bridge import _all_refused
 from sensors.mqtt.messages import Gathered
 from tests.broker import MOSQUITTO, Broker
@@ -265,6 +267,40 @@ class TestWithABroker:
         assert bridge.process
         assert bridge.process.poll() is None
 
+    def test_a_full_bridge_waits_for_the_database_at_rest_and_keeps_its_connection(
+        self, broker: Broker, north: Plant, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(bridge_module, "BATCH_READINGS", 10)
+        monkeypatch.setattr(bridge_module, "SIGN_OF_LIFE_SECONDS", 0.5)
+        monkeypatch.setattr(bridge_module, "KEEPALIVE_SECONDS", 1)  # The broker hangs up after 1.5 s of silence.
+        user = User.objects.get(username="mqtt")
+        bridge = CountingBridge(broker.url, [Template.parse("plant/{site}/{sensor}")], Sender(user=user), "full")
+        client = bridge._client()
+        bridge._connect(client)
+        begun = time.monotonic()
+        bridge.retry_at = begun + 8  # As after a batch that could not be stored.
+        publish_series(broker, north, range(30))
+
+        def stop_when_stored() -> None:
+            try:
+                wait_for(lambda: bridge.stopping or Reading.objects.count() == 30)
+            finally:
+                bridge.stop()
+                connection.close()
+
+        watcher = threading.Thread(target=stop_when_stored)
+        watcher.start()
+        try:
+            bridge._serve(client)
+        finally:
+            bridge.stop()
+            watcher.join()
+        assert 10 <= bridge.held < 30
+        assert bridge.turns < 50 * (time.monotonic() - begun)
+        assert sorted(Reading.objects.values_list("value", flat=True)) == [float(number) for number in range(30)]
+        assert "exceeded timeout" not in (broker.directory / "mosquitto.log").read_text()
+        bridge._close(client)
+
     def test_told_to_stop_it_finishes_its_batch(self, broker: Broker, bridge: "BridgeProcess", north: Plant) -> None:
         publish_series(broker, north, range(100))
         wait_for(Reading.objects.exists)
@@ -298,6 +334,18 @@ def publish_series(broker: Broker, plant: Plant, numbers: Any) -> None:
         info.wait_for_publish(20)
     client.disconnect()
     client.loop_stop()
+
+
+class CountingBridge(Bridge):
+    """Knows how often it looked for messages, and how many readings it had in hand while it could store none."""
+
+    turns = held = 0
+
+    def _read(self, client: Client) -> None:
+        self.turns += 1
+        super()._read(client)
+        if self.retry_at:
+            self.held = self.size
 
 
 class BridgeProcess:
