@@ -47,6 +47,10 @@ MAX_PACKET_BYTES = 2 * 1024 * 1024
 SESSION_SECONDS = 7 * 86_400
 KEEPALIVE_SECONDS = 30
 CONNECT_SECONDS = 10
+# So often the broker hears from us while we wait for the database with all we can hold, and with what: we leave a topic
+# that we never asked for, because a PING is answered behind messages that are not read, and paho would miss the answer.
+SIGN_OF_LIFE_SECONDS = 10
+UNUSED_TOPIC = "smart-maintenance/still-here"
 # Waits between attempts, at a broker or a database that is away.
 SHORTEST_WAIT_SECONDS, LONGEST_WAIT_SECONDS = 0.2, 15.0
 REPORT_SECONDS = 60
@@ -85,6 +89,7 @@ class Bridge:
         self.begun = self.last = 0.0
         self.counts: Counter[str] = Counter()
         self.reported = time.monotonic()
+        self.said_at = float(-SIGN_OF_LIFE_SECONDS)
         self.retry_at = 0.0
         self.retry_seconds = SHORTEST_WAIT_SECONDS
         self.sites: dict[str, int] = {}
@@ -175,7 +180,9 @@ class Bridge:
             now = time.monotonic()
             if self._is_due(now):
                 self._flush(client)
-            if now > misc + 1:
+            if self._is_full():
+                misc = now  # Until it has read again, paho cannot tell a lost connection.
+            elif now > misc + 1:
                 self._require(client.loop_misc())
                 misc = now
             if now > self.reported + REPORT_SECONDS:
@@ -184,19 +191,34 @@ class Bridge:
 
     def _read(self, client: Client) -> None:
         """Take what has come in, until a batch is full or nothing is left; waits for a moment at most."""
-        wait = IDLE_SECONDS if self.waiting and not self.retry_at else 0.5
         socket: Any = client.socket()
         if socket is None:
             raise ConnectionError("the connection was closed")
+        if self._is_full():
+            self._hold(client, socket)
+            return
+        wait = IDLE_SECONDS if self.waiting and not self.retry_at else 0.5
         # What TLS has decrypted already, select does not see.
         if not (hasattr(socket, "pending") and socket.pending()):
             select.select([socket], [socket] if client.want_write() else [], [], wait)
         if client.want_write():
             self._require(client.loop_write())
         before = -1
-        while self.size < BATCH_READINGS and len(self.waiting) != before:
+        while not self._is_full() and len(self.waiting) != before:
             before = len(self.waiting)
             self._require(client.loop_read())
+
+    def _is_full(self) -> bool:
+        return self.size >= BATCH_READINGS
+
+    def _hold(self, client: Client, socket: Any) -> None:
+        """Wait a moment for the database with a full batch: the broker keeps the rest, and hears that we are there."""
+        if time.monotonic() > self.said_at + SIGN_OF_LIFE_SECONDS:
+            self._require(client.unsubscribe(UNUSED_TOPIC)[0])
+            self.said_at = time.monotonic()
+        select.select([], [socket] if client.want_write() else [], [], 0.5)
+        if client.want_write():
+            self._require(client.loop_write())
 
     @staticmethod
     def _require(code: MQTTErrorCode) -> None:
@@ -225,7 +247,7 @@ class Bridge:
     def _is_due(self, now: float) -> bool:
         if not self.waiting or now < self.retry_at:
             return False
-        return self.size >= BATCH_READINGS or now >= self.begun + BATCH_SECONDS or now >= self.last + IDLE_SECONDS
+        return self._is_full() or now >= self.begun + BATCH_SECONDS or now >= self.last + IDLE_SECONDS
 
     def _flush(self, client: Client) -> None:
         """Store what was gathered and acknowledge it. While the database is away, it is tried again later."""
@@ -325,9 +347,15 @@ def _has_time(payload: bytes) -> bool:
 def _all_refused(columns: Columns, code: str, detail: str) -> Columns:
     """None of a batch, each with what was sent."""
     rejected = [replace(row, index=number) for number, row in enumerate(columns.rejected)]
-    for code_of_sensor, at, value in zip(
-        columns.codes.tolist(), columns.timestamps.tolist(), columns.values.tolist(), strict=True
-    ):
-        payload = {"sensor_id": columns.sensor_ids[code_of_sensor], "timestamp": iso(at), "value": value}
+    for row in range(len(columns)):
+        payload = {
+            "sensor_id": columns.sensor_ids[columns.codes[row]],
+            "timestamp": iso(int(columns.timestamps[row])),
+            "value": float(columns.values[row]),
+        }
+        if columns.qualities[row] != 1:
+            payload["quality"] = float(columns.qualities[row])
+        if columns.units[row] >= 0:
+            payload["unit"] = columns.unit_names[columns.units[row]]
         rejected.append(Rejection(len(rejected), code, detail, payload))
     return replace(Gathered().columns(), rejected=rejected)

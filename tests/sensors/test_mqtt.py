@@ -5,6 +5,7 @@ import json
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -24,6 +25,8 @@ from paho.mqtt.enums import CallbackAPIVersion
 from sensors.access import Sender
 from sensors.models import Quarantined, Reading, Sensor
 from sensors.mqtt import Bridge, Place, Template
+from sensors.mqtt import bridge as bridge_module
+from sensors.mqtt.bridge import _all_refused
 from sensors.mqtt.messages import Gathered
 from tests.broker import MOSQUITTO, Broker
 from tests.conftest import Plant, make_user
@@ -114,6 +117,18 @@ def test_a_reading_without_a_sensor_in_topic_or_message_is_refused() -> None:
     assert [row.code for row in gathered.columns().rejected] == ["missing_field"]
 
 
+def test_readings_for_an_unknown_site_wait_with_unit_and_quality_as_they_were_sent() -> None:
+    gathered = Gathered()
+    gathered.add('{"value": 212, "unit": "°F", "quality": 0.5}'.encode(), "t", "plant/Atlantis/t", NOW_US)
+    gathered.add(b"21.5", "t", "plant/Atlantis/t", NOW_US)
+    refused = _all_refused(gathered.columns(), "unknown_site", "There is no such site.").rejected
+    sent = {"sensor_id": "t", "timestamp": BEGIN.isoformat()}
+    assert [row.payload for row in refused] == [
+        sent | {"value": 212, "quality": 0.5, "unit": "°F"},
+        sent | {"value": 21.5},
+    ]
+
+
 @pytest.mark.parametrize("url", ["http://x", "mqtt://", "broker:1883"])
 def test_an_address_that_is_none_is_refused(url: str) -> None:
     with pytest.raises(ValueError, match="mqtt://"):
@@ -171,7 +186,7 @@ class TestWithABroker:
             (f"plant/North/{known}", json.dumps({"value": 70, "unit": "°F", "timestamp": AT})),
             ("plant/North/line2/new.pressure", json.dumps([{"value": 3, "unit": "bar"}])),
             (f"plant/North/{known}", "warm"),
-            (f"plant/Atlantis/{known}", "5"),
+            (f"plant/Atlantis/{known}", json.dumps({"value": 212, "unit": "°F", "quality": 0.5, "timestamp": AT})),
             (f"plant/North/{known}", ""),
         ]
         publish.multiple([{"topic": t, "payload": p, "qos": 1} for t, p in messages], port=broker.port)
@@ -180,6 +195,8 @@ class TestWithABroker:
         assert Sensor.objects.get(sensor_id="line2.new.pressure").status == "discovered"
         assert set(Quarantined.objects.values_list("code", flat=True)) == {"malformed_message", "unknown_site"}
         assert Quarantined.objects.get(code="malformed_message").payload["raw"] == "warm"
+        sent = {"sensor_id": known, "timestamp": BEGIN.isoformat(), "value": 212, "quality": 0.5, "unit": "°F"}
+        assert Quarantined.objects.get(code="unknown_site").payload == sent
 
     def test_a_retained_message_without_a_time_is_not_taken_for_a_new_reading(
         self, broker: Broker, north: Plant
@@ -250,6 +267,40 @@ class TestWithABroker:
         assert bridge.process
         assert bridge.process.poll() is None
 
+    def test_a_full_bridge_waits_for_the_database_at_rest_and_keeps_its_connection(
+        self, broker: Broker, north: Plant, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(bridge_module, "BATCH_READINGS", 10)
+        monkeypatch.setattr(bridge_module, "SIGN_OF_LIFE_SECONDS", 0.5)
+        monkeypatch.setattr(bridge_module, "KEEPALIVE_SECONDS", 1)  # The broker hangs up after 1.5 s of silence.
+        user = User.objects.get(username="mqtt")
+        bridge = CountingBridge(broker.url, [Template.parse("plant/{site}/{sensor}")], Sender(user=user), "full")
+        client = bridge._client()
+        bridge._connect(client)
+        begun = time.monotonic()
+        bridge.retry_at = begun + 8  # As after a batch that could not be stored.
+        publish_series(broker, north, range(30))
+
+        def stop_when_stored() -> None:
+            try:
+                wait_for(lambda: bridge.stopping or Reading.objects.count() == 30)
+            finally:
+                bridge.stop()
+                connection.close()
+
+        watcher = threading.Thread(target=stop_when_stored)
+        watcher.start()
+        try:
+            bridge._serve(client)
+        finally:
+            bridge.stop()
+            watcher.join()
+        assert 10 <= bridge.held < 30
+        assert bridge.turns < 50 * (time.monotonic() - begun)
+        assert sorted(Reading.objects.values_list("value", flat=True)) == [float(number) for number in range(30)]
+        assert "exceeded timeout" not in (broker.directory / "mosquitto.log").read_text()
+        bridge._close(client)
+
     def test_told_to_stop_it_finishes_its_batch(self, broker: Broker, bridge: "BridgeProcess", north: Plant) -> None:
         publish_series(broker, north, range(100))
         wait_for(Reading.objects.exists)
@@ -283,6 +334,18 @@ def publish_series(broker: Broker, plant: Plant, numbers: Any) -> None:
         info.wait_for_publish(20)
     client.disconnect()
     client.loop_stop()
+
+
+class CountingBridge(Bridge):
+    """Knows how often it looked for messages, and how many readings it had in hand while it could store none."""
+
+    turns = held = 0
+
+    def _read(self, client: Client) -> None:
+        self.turns += 1
+        super()._read(client)
+        if self.retry_at:
+            self.held = self.size
 
 
 class BridgeProcess:
