@@ -38,6 +38,9 @@ CONVERSIONS: dict[str, Conversion] = {
     "m/s²": Conversion("acceleration"),
     "g": Conversion("acceleration", 9.80665),
     "kPa": Conversion("pressure"),
+    "mbar": Conversion("pressure", 0.1),
+    "hPa": Conversion("pressure", 0.1),
+    "Pa": Conversion("pressure", 0.001),
     "bar": Conversion("pressure", 100.0),
     "MPa": Conversion("pressure", 1000.0),
     "psi": Conversion("pressure", 6.894757),
@@ -53,6 +56,9 @@ CONVERSIONS: dict[str, Conversion] = {
     "rpm": Conversion("rotation"),
     "Hz": Conversion("rotation", 60.0),
     "dB": Conversion("level"),
+    "µm": Conversion("length"),
+    "Nm": Conversion("torque"),
+    "kWh": Conversion("energy"),
     "1": Conversion("number"),
 }
 # What people and gateways write for the same unit.
@@ -67,7 +73,17 @@ ALIASES: dict[str, str] = {
     "m3/h": "m³/h",
     "L/min": "l/min",
     "percent": "%",
+    "% rF": "%",
+    "%rF": "%",
+    "% RH": "%",
+    "%RH": "%",
     "RPM": "rpm",
+    "U/min": "rpm",
+    "1/min": "rpm",
+    "min-1": "rpm",
+    "r/min": "rpm",
+    "\u03bcm": "µm",  # With the Greek letter instead of the micro sign.
+    "um": "µm",
     "": "1",
 }
 UNIT_CHOICES = [(name, name) for name in CONVERSIONS]

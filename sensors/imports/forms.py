@@ -85,7 +85,8 @@ class Mapping:
         initial: dict[str, Any] = msgspec.to_builtins(layout)
         self.form = LayoutForm(data, row=row, initial=initial | {"asset": row.asset_id})
         self.columns = ColumnForms(data, initial=initial["columns"], prefix="columns")
-        self.rows = list(zip(self.names, self.columns.forms, strict=False))
+        unknown = map(csv.unknown_unit, self.names)
+        self.rows = list(zip(self.names, self.columns.forms, unknown, strict=False))
 
     def save(self) -> None:
         """Put what was sent into the import. Raises Refused when the file cannot be read that way."""

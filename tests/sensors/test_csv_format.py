@@ -103,6 +103,12 @@ def test_date_and_time_of_day_may_be_two_columns() -> None:
         ("Pump (inlet)", "Pump_inlet_", ""),
         ("p101.temperature", "p101.temperature", ""),
         ("Öl Druck [kPa]", "l_Druck", "kPa"),
+        ("Druck [mbar]", "Druck", "mbar"),
+        ("Drehzahl [U/min]", "Drehzahl", "rpm"),
+        ("Drehzahl (1/min)", "Drehzahl", "rpm"),
+        ("Feuchte [% rF]", "Feuchte", "%"),
+        ("Weg [\u03bcm]", "Weg", "µm"),
+        ("Moment [Nm]", "Moment", "Nm"),
     ],
 )
 def test_sensor_and_unit_are_taken_from_the_name_of_a_column(header: str, sensor: str, unit: str) -> None:

@@ -289,6 +289,15 @@ class TestPages:
             sent |= {f"columns-{number}-{name}": column[name] for name in ("role", "sensor_id", "unit")}
         return sent | changes
 
+    def test_a_unit_that_nobody_knows_is_named_beside_its_column(
+        self, client: Client, people: dict[str, User], receive: Callable[..., Import]
+    ) -> None:
+        client.force_login(people["engineer"])
+        row = receive(WIDE.replace("bar", "inHg"))
+        text = client.get(row.get_absolute_url()).content.decode()
+        assert text.count("is not known") == 1
+        assert "unit inHg is not known" in text
+
     def test_a_mapping_that_makes_no_sense_is_shown_again_with_the_reason(
         self, client: Client, people: dict[str, User], receive: Callable[..., Import]
     ) -> None:

@@ -206,6 +206,17 @@ def _split_unit(name: str) -> tuple[str, str]:
     return (found["name"], unit) if found and found["name"] and unit else (name, "")
 
 
+def unknown_unit(name: str) -> str:
+    """The unit that the name of a column puts in square brackets, if nobody knows it.
+
+    >>> unknown_unit("Pressure [inHg]"), unknown_unit("Pressure [bar]"), unknown_unit("Pump (inlet)")
+    ('inHg', '', '')
+    """
+    found = _UNIT.match(name)
+    unit = (found["square"] or "").strip() if found else ""
+    return unit if unit and units.canonical(unit) is None else ""
+
+
 def _column(one: _Seen, role: Role, stem: str, known: frozenset[str], *, header: bool) -> Column:
     if role is not Role.VALUE:
         return Column(one.name, role)
