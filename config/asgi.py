@@ -4,6 +4,7 @@
 import multiprocessing
 import os
 import sys
+import tempfile
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
 # A person or program waits for the web process's queries; a few endless ones would use up its connections.
@@ -31,6 +32,9 @@ from sensors.doors.asgi import FastDoor
 sys.setswitchinterval(0.0005)
 
 if multiprocessing.parent_process():
+    # Django keeps a large body in a temporary file before it reads the form in it; files come in their gigabytes, and
+    # /tmp may be memory.
+    tempfile.tempdir = str(settings.UPLOAD_DIR)
     exit_when_orphaned()
 
 application = ProtocolTypeRouter(

@@ -31,7 +31,7 @@ UPLOAD_PATHS = ("/imports/", "/api/v1/imports/")
 # For a gigabyte through 3 Mbit/s.
 UPLOAD_SECONDS = 3600
 MAX_OTHER_BYTES = 1024 * 1024
-SMALL_BYTES = 4096
+SMALL_BYTES, SMALL_SECONDS = 4096, 10
 
 
 class _TooLargeError(Exception):
@@ -60,6 +60,24 @@ class BodyLimit:
             return self.max_upload_bytes, UPLOAD_SECONDS
         return min(self.max_bytes, MAX_OTHER_BYTES), RECEIVE_SECONDS
 
+    async def _small(self, scope: dict[str, Any], receive: Receive, send: Send) -> None:
+        """The server takes no more bytes than were announced; only the time has to be watched."""
+        complete = False
+
+        async def timely_receive() -> Message:
+            nonlocal complete
+            async with asyncio.timeout(None if complete else SMALL_SECONDS):
+                message = await receive()
+            complete = not message.get("more_body", False)
+            return message
+
+        try:
+            await self.application(scope, timely_receive, send)
+        except TimeoutError:
+            if complete:
+                raise
+            await refuse(send, None, _too_slow(SMALL_SECONDS))
+
     async def __call__(self, scope: dict[str, Any], receive: Receive, send: Send) -> None:
         max_bytes, seconds = await self._limits(scope)
         headers = dict(scope["headers"])
@@ -69,8 +87,7 @@ class BodyLimit:
             await refuse(send, None if b"expect" in headers else receive, _too_large(max_bytes))
             return
         if announced.isdigit() and 0 < int(announced) <= SMALL_BYTES and scope["path"] in BULK_PATHS:
-            # The server takes no more than was announced, and so little may wait: watching it would cost more.
-            await self.application(scope, receive, send)
+            await self._small(scope, receive, send)
             return
         received = 0
         complete = False

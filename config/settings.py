@@ -146,6 +146,8 @@ _database["OPTIONS"] = {
     # What the address asks for, sslmode above all.
     **_database.get("OPTIONS", {}),
 }
+# A pool keeps connections that a restart of the server has broken; they are asked before they are used.
+_database["CONN_HEALTH_CHECKS"] = True
 DATABASES = {"default": _database}
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 REDIS_URL = REDIS_URL or embedded.redis_url(STATE_DIR)

@@ -1,5 +1,6 @@
 """Who may do what through the API: keys of programs, and the permissions and scopes every view asks for."""
 
+import math
 import threading
 import time
 from collections import OrderedDict
@@ -13,6 +14,8 @@ from rest_framework.exceptions import AuthenticationFailed, PermissionDenied
 from rest_framework.permissions import SAFE_METHODS, BasePermission
 from rest_framework.request import Request
 
+from sensors import limits
+from sensors.errors import Refused
 from sensors.models import ApiKey
 from sensors.querysets import Viewer
 
@@ -132,6 +135,13 @@ def key_in(api_key: str | None, authorization: str | None) -> str | None:
     return key.strip() if scheme.lower() in ("token", "bearer") else None
 
 
+def require_rate(principal: Principal) -> None:
+    """Count a request of a key; raises Refused (429) when it has made too many."""
+    if wait := limits.keys.wait(principal.key_id, principal.requests_per_second):
+        detail = f"This API key may make {principal.requests_per_second} requests a second; send more readings in each."
+        raise Refused("too_many_requests", detail, 429, retry_after_seconds=math.ceil(wait))
+
+
 class ApiKeyAuthentication(BaseAuthentication):
     """Programs show their key in the `X-API-Key` header, or as `Authorization: Token ...` (InfluxDB's clients) or
     `Bearer ...`; it needs no CSRF token, as browsers never send these unasked.
@@ -144,6 +154,7 @@ class ApiKeyAuthentication(BaseAuthentication):
         principal = authenticate_key(key)
         if principal is None:
             raise AuthenticationFailed("This API key is unknown or revoked.", code="invalid_api_key")
+        require_rate(principal)
         return principal.user, principal
 
     def authenticate_header(self, request: Request) -> str:

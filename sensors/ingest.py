@@ -50,6 +50,8 @@ INSERT = """
     )
     SELECT (SELECT id FROM batch), counted.* FROM counted
 """
+# So many refused rows are named in an answer; the others are counted. All of them are in quarantine.
+MAX_LISTED = 1000
 # Any number that no other advisory lock here has.
 CORRECTIONS_LOCK = 7_001
 COUNT_ONLY = "NULL::bigint[] AS sensors, NULL::timestamptz[] AS timestamps"
@@ -70,12 +72,15 @@ class Stored:
     corrected: int = 0
 
     def as_json(self) -> dict[str, Any]:
+        listed = self.rejected[:MAX_LISTED]
         answer = {
             "batch": self.batch_id,
             "accepted": self.accepted,
             "duplicates": self.duplicates,
-            "rejected": [{"index": row.index, "code": row.code, "detail": row.detail} for row in self.rejected],
+            "rejected": [{"index": row.index, "code": row.code, "detail": row.detail} for row in listed],
         }
+        more = len(self.rejected) - len(listed)
+        answer |= {"rejected_beyond_these": more} if more else {}
         return answer | ({"corrected": self.corrected} if self.corrected else {})
 
 

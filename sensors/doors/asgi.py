@@ -18,9 +18,9 @@ from weakref import WeakValueDictionary
 import msgspec
 from django.conf import settings
 
-from sensors.access import Principal, authenticate_key, key_in, recent_principal
+from sensors.access import Principal, authenticate_key, key_in, recent_principal, require_rate
 from sensors.columns import Columns
-from sensors.doors.intake import Answer, Delivery, answer_to, database_in_reach, receive, require_rate
+from sensors.doors.intake import Answer, Delivery, answer_to, database_in_reach, receive
 from sensors.doors.requests import LINE_PROTOCOL_PATH, PATHS, Incoming, error_of, require_good
 from sensors.errors import Refused
 from sensors.ingest import store_together
@@ -120,7 +120,7 @@ class FastDoor:
         """Store one request by itself. Repeats of it wait here for the first, not in a thread."""
         if delivery.idempotency_key is None:
             return await self._in_thread(receive, delivery)
-        repeats = self.repeats.setdefault((delivery.sender.user.pk, delivery.idempotency_key), asyncio.Lock())
+        repeats = self.repeats.setdefault((delivery.sender.key_id, delivery.idempotency_key), asyncio.Lock())
         async with repeats:
             return await self._in_thread(receive, delivery)
 

@@ -1,7 +1,6 @@
 """What every HTTP door does around `store_batch`: repeats answered as before, a database in trouble left in peace."""
 
 import hashlib
-import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -13,15 +12,14 @@ import pybreaker
 from django.db import OperationalError, connection, transaction
 from django.utils import timezone
 
-from sensors import limits
-from sensors.access import Principal, Sender
+from sensors.access import Sender
 from sensors.columns import Columns
 from sensors.errors import Refused
 from sensors.ingest import OnConflict, Stored, store_batch
 from sensors.models import IdempotentRequest
 
 IDEMPOTENCY_HOURS = 24
-MAX_KEY_LENGTH = 255
+MAX_KEY_LENGTH = 200
 # So many failures in a row, and nobody asks the database for so many seconds.
 BREAKER_FAILURES, BREAKER_SECONDS = 5, 5
 DATABASE_ERRORS = (OperationalError, psycopg.OperationalError)
@@ -79,13 +77,6 @@ def answer_to(stored: Stored) -> Answer:
     return Answer(422 if stored.rejected and not stored.duplicates else 200, stored.as_json())
 
 
-def require_rate(principal: Principal) -> None:
-    """Count a request of a key; raises Refused (429) when it has made too many."""
-    if wait := limits.keys.wait(principal.key_id, principal.requests_per_second):
-        detail = f"This API key may make {principal.requests_per_second} requests a second; send more readings in each."
-        raise Refused("too_many_requests", detail, 429, retry_after_seconds=math.ceil(wait))
-
-
 @contextmanager
 def database_in_reach() -> Iterator[None]:
     """Turns failures of the database into Refused (503): nothing was acknowledged, so the sender still has it all.
@@ -112,6 +103,8 @@ def database_in_reach() -> Iterator[None]:
 
 def _once(delivery: Delivery, key: str, columns: Columns, on_conflict: OnConflict) -> Answer:
     """Store under an idempotency key. A repeat that comes while the first is at work waits for it."""
+    # Two gateways of one user may both count their requests 1, 2, 3, and may send for different sites.
+    key = f"{delivery.sender.key_id}:{delivery.sender.site_id}:{key}"
     digest = hashlib.sha256(delivery.address.encode() + b"\0" + delivery.body).digest()
     with transaction.atomic():
         row = _claim(delivery, key, digest)

@@ -11,9 +11,9 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
-from sensors.access import Principal, Sender
+from sensors.access import Sender
 from sensors.api.scoped import ErrorSerializer
-from sensors.doors.intake import Answer, receive, require_rate
+from sensors.doors.intake import Answer, receive
 from sensors.doors.requests import Incoming, error_of, require_good
 from sensors.errors import Refused
 
@@ -38,7 +38,9 @@ class StoredSerializer(serializers.Serializer[Any]):
     batch = serializers.IntegerField(allow_null=True, help_text="Null when nothing of it was new.")
     accepted = serializers.IntegerField()
     duplicates = serializers.IntegerField()
-    rejected = RejectionSerializer(many=True)
+    rejected = RejectionSerializer(many=True, help_text="The first 1,000 of them.")
+    rejected_beyond_these = serializers.IntegerField(required=False, help_text="How many more were refused.")
+    corrected = serializers.IntegerField(required=False, help_text="Values replaced (`on_conflict=replace`).")
 
 
 class SeriesInSerializer(serializers.Serializer[Any]):
@@ -59,8 +61,6 @@ class Door(APIView):
 
     def answer(self, request: Request) -> Answer:
         """Store what the request holds. Raises Refused."""
-        if isinstance(request.auth, Principal):
-            require_rate(request.auth)
         sender = request.auth if isinstance(request.auth, Sender) else Sender(user=request.user)
         http: HttpRequest = request._request
         headers = {name.lower(): value for name, value in http.headers.items()}

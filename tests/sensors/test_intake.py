@@ -86,6 +86,26 @@ def test_keys_of_different_users_have_nothing_to_do_with_each_other(sender: Clie
     assert send(sender, [row(north, 99)], "k1").json()["duplicates"] == 1
 
 
+def test_two_gateways_of_one_user_may_use_the_same_keys(sender: Client, north: Plant) -> None:
+    send(sender, [row(north)], "1")
+    _, other = ApiKey.issue(ApiKey.objects.get().user, "other", ["ingest"])
+    sender.defaults["HTTP_X_API_KEY"] = other
+    answer = send(sender, [row(north)], "1")
+    assert (answer.json()["duplicates"], "Idempotent-Replayed" in answer.headers) == (1, False)
+
+
+def test_an_answer_names_a_thousand_refused_rows_and_counts_the_others(sender: Client, north: Plant) -> None:
+    bad = [{**row(north), "unit": "furlong", "value": number} for number in range(1002)]
+    stored = send(sender, [row(north), *bad]).json()
+    assert (len(stored["rejected"]), stored["rejected_beyond_these"]) == (1000, 2)
+
+
+def test_the_rate_of_a_key_holds_for_reading_too(client: Client, people: dict[str, User]) -> None:
+    _, key = ApiKey.issue(people["integration"], "reader", ["read"], requests_per_second=2)
+    answers = [client.get("/api/v1/sites/", headers={"X-API-Key": key}) for _ in range(3)]
+    assert [answer.status_code for answer in answers] == [200, 200, 429]
+
+
 @pytest.mark.parametrize("key", ["", "x" * 256, "line\x7f", "ümlaut"])
 def test_a_key_that_cannot_be_kept_is_refused(sender: Client, north: Plant, key: str) -> None:
     answer = send(sender, [row(north)], key)
