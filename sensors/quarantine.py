@@ -5,6 +5,7 @@ what was sent; the audit log says who settled them, when (`settled_at`) and with
 """
 
 import json
+import math
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass, field, replace
@@ -175,12 +176,26 @@ def fields_of(row: Quarantined) -> dict[str, Any]:
     payload = row.payload
     if "raw" in payload:
         try:
-            payload = json.loads(payload["raw"])
+            payload = _strict_json(payload["raw"])
         except (TypeError, ValueError, RecursionError):
             return {}
     return (
         {name: payload[name] for name in FIELDS if payload.get(name) is not None} if isinstance(payload, dict) else {}
     )
+
+
+def _strict_json(text: str) -> Any:
+    """Raises ValueError for what PostgreSQL would not keep, or for what the whole group would be refused for."""
+    found = json.loads(text, parse_constant=str, parse_float=_number)
+    # Half a character cannot be encoded; PostgreSQL has no text with NUL in it.
+    if rb"\u0000" in json.dumps(found, ensure_ascii=False).encode():
+        raise ValueError("a text with NUL in it")
+    return found
+
+
+def _number(text: str) -> float | str:
+    """Too large a number stays text, which is no value."""
+    return float(text) if math.isfinite(float(text)) else text
 
 
 def readmit(row: Quarantined, by: User, fields: dict[str, Any] | None = None) -> Outcome:

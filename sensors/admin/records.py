@@ -1,6 +1,6 @@
 """Records of sites, assets, sensors, batches and keys for people."""
 
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 from typing import Any
 
 from django import forms
@@ -16,6 +16,7 @@ from django.utils.safestring import SafeString
 from sensors import placement
 from sensors.access import users_within_rights_of
 from sensors.admin.base import ReadOnly, SiteScopedAdmin, VisibleChoices, VisibleRelatedFilter
+from sensors.errors import Refused
 from sensors.models import (
     ApiKey,
     Asset,
@@ -103,7 +104,13 @@ class SensorAdmin(SiteScopedAdmin):
 
     @admin.action(description="Retire: take no more readings, keep what there is", permissions=["change"])
     def retire(self, request: HttpRequest, queryset: QuerySet[Sensor]) -> None:
-        count = queryset.update(status=Sensor.Status.RETIRED)
+        assert isinstance(request.user, User)
+        # By key, as the list may be filtered by the state that changes here.
+        chosen = Sensor.objects.filter(pk__in=list(queryset.values_list("pk", flat=True)))
+        for sensor in chosen.filter(status=Sensor.Status.DISCOVERED):
+            with suppress(Refused):  # Somebody has placed it just now: it is retired like any other.
+                placement.ignore(sensor, request.user)
+        count = chosen.update(status=Sensor.Status.RETIRED)
         self.message_user(request, f"{count} retired.", messages.SUCCESS)
 
 

@@ -219,3 +219,16 @@ def test_the_admin_places_a_discovered_sensor(browser: Client, north: Plant) -> 
     sensor.refresh_from_db()
     assert (sensor.status, sensor.unit) == ("active", "m³/h")
     assert AuditEntry.objects.get().by == User.objects.get(username__startswith="engineer")
+
+
+def test_the_admin_writes_down_which_discovered_sensors_it_retires(browser: Client, north: Plant) -> None:
+    sensors = [found(north, "a.x"), north.temperature]
+    form = {"action": "retire", "_selected_action": [sensor.pk for sensor in sensors]}
+    answer = browser.post(reverse("admin:sensors_sensor_changelist"), form, follow=True)
+    assert b"2 retired." in answer.content
+    assert {Sensor.objects.get(pk=sensor.pk).status for sensor in sensors} == {"retired"}
+    entry = AuditEntry.objects.get()
+    assert (entry.action, entry.subject) == ("ignore", f"sensor {sensors[0].pk}")
+    form["_selected_action"] = [found(north, "a.y").pk]
+    answer = browser.post(reverse("admin:sensors_sensor_changelist") + "?status=discovered", form, follow=True)
+    assert b"1 retired." in answer.content

@@ -1,5 +1,6 @@
 import json
 import threading
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -160,6 +161,27 @@ def test_a_row_that_is_not_even_json_keeps_its_reason(engineer: User, north: Pla
     unreadable.refresh_from_db()
     readable.refresh_from_db()
     assert (unreadable.code, readable.code) == ("invalid_row", "missing_field")
+
+
+@pytest.mark.parametrize("raw", ['{"value": NaN}', '{"value": 1e999}', '{"value": [-Infinity]}', '{"unit": "\\ud800"}'])
+@pytest.mark.parametrize("change", [Change(), Change(shift=timedelta(hours=1))])
+def test_a_row_that_is_no_proper_json_does_not_hold_up_the_others(
+    engineer: User, north: Plant, raw: str, change: Change
+) -> None:
+    sensor_id = north.temperature.sensor_id
+    refused(north.site, raw=json.dumps({"sensor_id": sensor_id, "timestamp": NOON, "unit": "°C"})[:-1] + ", " + raw[1:])
+    good = refused(north.site, sensor_id=sensor_id)
+    outcome = quarantine.readmit_all(Cause(north.site.pk, "unknown_sensor"), engineer, change)
+    assert (outcome.admitted, outcome.refused) == (1, 1)
+    good.refresh_from_db()
+    assert good.state == "readmitted"
+
+
+def test_a_nul_in_a_row_does_not_hold_up_the_others(engineer: User, north: Plant) -> None:
+    refused(north.site, raw=json.dumps({"sensor_id": "p\0", "timestamp": NOON, "value": 1}))
+    refused(north.site, sensor_id=north.temperature.sensor_id)
+    outcome = quarantine.readmit_all(Cause(north.site.pk, "unknown_sensor"), engineer, Change(unit="°C"))
+    assert (outcome.admitted, outcome.refused) == (1, 1)
 
 
 def test_only_the_sensor_of_the_rows_own_site_is_meant(engineer: User, north: Plant, south: Plant) -> None:
