@@ -64,7 +64,7 @@ TAKE_DUE = """
 """
 # Hours of the asked sensors that the summary lacks or has wrong: marked ones; those that batches wait to mark (live
 # ones by time, as they hold nothing older than LATE_AFTER_SECONDS; a minute more, as they do not wait in the order
-# they came); and hours that the window cuts.
+# they came); those that batches failed to mark, which wait for a person; and hours that the window cuts.
 STALE = """
     SELECT sensor_id, bucket FROM sensors_dirtyhour
     WHERE sensor_id = ANY(%(sensors)s) AND bucket BETWEEN %(first)s AND %(last)s
@@ -89,7 +89,7 @@ STALE = """
     CROSS JOIN LATERAL generate_series(
         greatest(date_trunc('hour', span.first, 'UTC'), %(first)s), least(span.last, %(last)s), interval '1 hour'
     ) AS bucket
-    WHERE pending.consumer = 'summarise' AND NOT pending.live AND pending.dead_at IS NULL
+    WHERE pending.consumer = 'summarise' AND (NOT pending.live OR pending.dead_at IS NOT NULL)
         AND batch.sensors && %(sensors)s AND span.sensor_id = ANY(%(sensors)s)
     UNION
     SELECT sensor_id, bucket FROM unnest(%(sensors)s) AS sensor_id, unnest(%(cut)s) AS bucket

@@ -77,9 +77,13 @@ class ImportDetailSerializer(ImportSerializer):
     sensors = serializers.SerializerMethodField()
     refusals = serializers.SerializerMethodField(help_text="How many readings the check would refuse, by code.")
     examples = serializers.SerializerMethodField(help_text="Some of them.")
+    kept_for_ever = serializers.SerializerMethodField(
+        help_text="Known sensors without a retention of their own whose readings are kept for ever because of this "
+        "file; in a check: would be."
+    )
 
     class Meta(ImportSerializer.Meta):
-        fields = [*ImportSerializer.Meta.fields, "layout", "sensors", "refusals", "examples"]
+        fields = [*ImportSerializer.Meta.fields, "layout", "sensors", "refusals", "examples", "kept_for_ever"]
         read_only_fields = fields
 
     @extend_schema_field(LineSerializer(many=True))
@@ -93,6 +97,10 @@ class ImportDetailSerializer(ImportSerializer):
     @extend_schema_field(serializers.ListField(child=serializers.DictField()))
     def get_examples(self, row: Import) -> Any:
         return row.report.get("examples", [])
+
+    @extend_schema_field(serializers.ListField(child=serializers.CharField()))
+    def get_kept_for_ever(self, row: Import) -> Any:
+        return row.report.get("kept", [])
 
 
 ERRORS = {

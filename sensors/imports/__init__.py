@@ -1,5 +1,6 @@
 """Files of readings, from the upload to the last row: kept, looked at, mapped, checked, run."""
 
+from sensors.imports.kept import keep_for_ever, outliving
 from sensors.imports.new_sensors import create_sensors, units_sent
 from sensors.imports.report import Line, lines
 from sensors.imports.turns import cancel, check, resume, run, take_turn
@@ -12,7 +13,9 @@ __all__ = [
     "create_sensors",
     "forget_old",
     "guess",
+    "keep_for_ever",
     "lines",
+    "outliving",
     "receive",
     "resume",
     "run",

@@ -40,6 +40,8 @@ class Report(msgspec.Struct):
     more_sensors: bool = False
     refused: dict[str, int] = {}
     examples: list[dict[str, Any]] = []
+    # Sensors that were there before, whose readings are kept for ever because of this file: sensor_ids.
+    kept: list[str] = []
 
     def add(self, columns: Columns, layout: Layout, latest_us: int) -> int:
         """Add a block's readings; returns how many of its rows would be refused, as far as can be told beforehand."""
@@ -57,6 +59,10 @@ class Report(msgspec.Struct):
             bad |= wrong
         self._measure(columns, np.flatnonzero(~bad))
         return len(columns.rejected) + int(bad.sum())
+
+    def keep(self, sensor_ids: list[str]) -> None:
+        """Add sensors to those that are kept for ever."""
+        self.kept = sorted({*self.kept, *sensor_ids})
 
     def _refuse(self, rejection: Rejection, layout: Layout) -> None:
         self.refused[rejection.code] = self.refused.get(rejection.code, 0) + 1

@@ -20,6 +20,7 @@ from sensors.access import Sender
 from sensors.columns import Columns
 from sensors.errors import Refused
 from sensors.formats import csv
+from sensors.imports.kept import keep_for_ever, outliving
 from sensors.imports.new_sensors import create_sensors, units_sent
 from sensors.imports.report import Report
 from sensors.ingest import store_batch
@@ -186,11 +187,14 @@ class _Turn:
         refused = report.add(chunk.columns, self.layout, int(latest * 1e6))
         row.refused += refused
         row.stored += len(chunk.columns) + len(chunk.columns.rejected) - refused
+        report.keep([sensor.sensor_id for sensor in outliving(chunk.columns, self.row.site_id)])
         row.report = msgspec.to_builtins(report)
 
     def _store_block(self, row: Import, chunk: csv.Chunk) -> None:
         row.new_sensors += self._create_sensors(chunk.columns)
         stored = store_batch(chunk.columns, source="import", sender=self.sender, mode=ReadingBatch.Mode.HISTORY)
+        if stored.accepted:
+            self._keep(row, chunk.columns)
         row.stored += stored.accepted
         row.duplicates += stored.duplicates
         row.refused += len(stored.rejected)
@@ -198,6 +202,13 @@ class _Turn:
         if row.refused > max(MAX_REFUSED, MAX_REFUSED_SHARE * read):
             detail = f"{row.refused:,} of {read:,} readings were refused; correct the mapping and run it again."
             raise Refused("too_many_refused", detail)
+
+    def _keep(self, row: Import, columns: Columns) -> None:
+        if kept := outliving(columns, self.row.site_id):
+            keep_for_ever(kept)
+            report = msgspec.convert(row.report, Report)
+            report.keep([sensor.sensor_id for sensor in kept])
+            row.report = msgspec.to_builtins(report)
 
     def _create_sensors(self, columns: Columns) -> int:
         unit_of = {name: unit for name, unit in units_sent(columns) if name not in self.known}

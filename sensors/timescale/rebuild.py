@@ -106,7 +106,7 @@ def rebuild(sensors: NDArray[np.int64], buckets: NDArray[np.int64]) -> None:
 
     Must not run inside a transaction: TimescaleDB refreshes in one of its own.
     """
-    if connection.has_timescale_community():  # type: ignore[attr-defined]
+    if _is_aggregate():
         refreshed, refused = (np.isin(buckets, hours) for hours in _refresh(buckets))
         _put_off(sensors[refused], buckets[refused])
         _clear(sensors[refreshed], buckets[refreshed])
@@ -115,6 +115,13 @@ def rebuild(sensors: NDArray[np.int64], buckets: NDArray[np.int64]) -> None:
         asked = {"sensors": Bigints(sensors), "buckets": Timestamps(buckets)}
         cursor.execute(REBUILD, asked | {"now": timezone.now(), "retention": settings.RETENTION_DAYS})
         _clear(sensors, buckets)
+
+
+def _is_aggregate() -> bool:
+    """Whether the summary is one: a database that was moved to TimescaleDB keeps its table."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT relkind = 'v' FROM pg_class WHERE oid = %s::regclass", [SUMMARY])
+        return bool(cursor.fetchone()[0])
 
 
 def _clear(sensors: NDArray[np.int64], buckets: NDArray[np.int64]) -> None:

@@ -8,22 +8,25 @@ import sys
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from io import StringIO
+from pathlib import Path
 from typing import Any
 
 import msgspec
 import pytest
-from django.conf import settings
+from django.conf import LazySettings, settings
 from django.contrib.auth.models import User
 from django.core.files.uploadedfile import SimpleUploadedFile
+from django.core.management import call_command
 from django.test import Client
 from django.urls import reverse
 from django.utils import timezone
 
-from sensors import imports
+from sensors import imports, outbox, retention
 from sensors.errors import Refused
 from sensors.formats import csv
 from sensors.imports import turns, upload
-from sensors.models import ApiKey, Import, Quarantined, Reading, ReadingBatch, Sensor
+from sensors.models import ApiKey, DirtyHour, Import, Quarantined, Reading, ReadingBatch, Sensor
 from tests.conftest import Plant, make_user
 from tests.platform import child_environment
 
@@ -89,6 +92,46 @@ def test_new_sensors_wait_to_be_placed_or_go_to_the_chosen_asset_and_are_kept_fo
         sensor = Sensor.objects.get(sensor_id=f"Temp-{status}")
         assert (sensor.status, sensor.retention_days, sensor.unit, sensor.kind) == (status, 0, "°C", "temperature")
         assert asset is None or sensor.asset == asset
+
+
+def test_history_imported_into_a_known_sensor_is_kept_and_the_check_and_the_result_say_so(
+    receive: Callable[..., Import], north: Plant, client: Client, people: dict[str, User], settings: LazySettings
+) -> None:
+    settings.RETENTION_DAYS = 30
+    Sensor.objects.filter(pk=north.vibration.pk).update(retention_days=10)
+    now = timezone.now()
+    begin = (now - timedelta(days=40)).isoformat()
+    header = f"time,{north.temperature.sensor_id},{north.vibration.sensor_id}"
+    row = receive(f"{header}\n{begin},20,1\n{now.isoformat()},21,2\n")
+    client.force_login(people["engineer"])
+    for begin_it, said in ((imports.check, "would keep"), (imports.run, "These sensors keep")):
+        begin_it(row)
+        assert finish(row).report["kept"] == [north.temperature.sensor_id]
+        assert said in client.get(row.get_absolute_url()).content.decode()
+        answer = client.get(reverse("api:import-detail", args=[row.pk])).json()
+        assert answer["kept_for_ever"] == [north.temperature.sensor_id]
+    days = dict(Sensor.objects.values_list("pk", "retention_days"))
+    assert (days[north.temperature.pk], days[north.vibration.pk]) == (0, 10)
+    while outbox.drain("summarise"):
+        pass
+    DirtyHour.objects.all().delete()
+    retention.remove_readings(now, time.monotonic() + 60)
+    assert Reading.objects.filter(sensor=north.temperature).count() == 2
+    assert Reading.objects.filter(sensor=north.vibration).count() == 1
+
+
+@pytest.mark.parametrize("dry_run", [True, False])
+def test_history_that_the_command_imports_into_a_known_sensor_is_kept(
+    north: Plant, tmp_path: Path, dry_run: bool, settings: LazySettings
+) -> None:
+    settings.RETENTION_DAYS = 30
+    file = tmp_path / "old.csv"
+    file.write_text(f"time,{north.temperature.sensor_id}\n2026-01-01T00:00:00Z,5\n2026-01-01T00:01:00Z,6\n")
+    told = StringIO()
+    call_command("import_readings", str(file), dry_run=dry_run, stderr=told, stdout=StringIO())
+    assert told.getvalue().count("are kept for ever") == 1
+    north.temperature.refresh_from_db()
+    assert north.temperature.retention_days == (None if dry_run else 0)
 
 
 def test_a_check_says_of_each_sensor_what_it_would_bring_in(receive: Callable[..., Import], north: Plant) -> None:

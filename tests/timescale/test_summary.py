@@ -71,6 +71,16 @@ def test_live_readings_are_seen_at_once_although_no_worker_runs() -> None:
     assert read(sensor, now - 2 * HOUR, now + HOUR).count.sum() == 2
 
 
+@pytest.mark.parametrize("live", [True, False])
+def test_readings_that_could_not_be_marked_are_read_all_the_same(live: bool) -> None:
+    sensor = make_sensor()
+    store(sensor, DAY, [1.0] * 10)
+    compute()
+    store(sensor, DAY + timedelta(minutes=20), [2.0] * 10)
+    Pending.objects.filter(consumer="summarise").update(dead_at=timezone.now(), live=live)
+    assert read(sensor).count.tolist() == [20]
+
+
 def test_late_readings_change_an_hour_that_was_computed() -> None:
     sensor = make_sensor()
     store(sensor, DAY, [1.0, 2.0])

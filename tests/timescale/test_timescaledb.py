@@ -14,6 +14,7 @@ from alerts.models import Alert
 from sensors import outbox, retention, summary
 from sensors.models import DirtyHour, HourlySummary, Reading
 from sensors.timescale import chunks, compression, policies
+from sensors.timescale.operations import SUMMARY
 from tests.timescale.records import DAY, HOUR, make_sensor, record, settle_outbox, store
 
 pytestmark = [pytest.mark.timescale, pytest.mark.usefixtures("on_timescaledb")]
@@ -183,6 +184,27 @@ def test_the_settings_say_when_chunks_are_compressed_and_how_long_they_are(setti
     settings.COMPRESS_AFTER_DAYS, settings.CHUNK_DAYS = 7, 1
     policies.apply()
     assert jobs()["policy_compression"]["compress_after"] == "7 days"
+
+
+def test_a_database_that_was_plain_before_it_came_here_stays_so_and_works(caplog: pytest.LogCaptureFixture) -> None:
+    with transaction.atomic():
+        with connection.cursor() as cursor:
+            cursor.execute(
+                f"""CREATE SCHEMA moved;
+                CREATE TABLE moved.sensors_reading (LIKE sensors_reading INCLUDING ALL);
+                CREATE TABLE moved.{SUMMARY} AS SELECT * FROM {SUMMARY} WITH NO DATA;
+                ALTER TABLE moved.{SUMMARY} ADD PRIMARY KEY (sensor_id, bucket);
+                SET LOCAL search_path TO moved, public"""
+            )
+        policies.apply()
+        sensor = make_sensor()
+        store(sensor, DAY, [1.0] * 5)
+        outbox.drain("summarise")
+        DirtyHour.objects.update(since=DAY)  # This transaction's own time stands still.
+        summary.rebuild_due(quiet_seconds=0)
+        assert value(f"SELECT count FROM moved.{SUMMARY}") == 5
+        transaction.set_rollback(True)
+    assert "sensors_reading is a plain table" in caplog.text
 
 
 def test_the_whole_way_from_a_reading_to_an_alert() -> None:

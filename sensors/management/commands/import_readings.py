@@ -96,6 +96,7 @@ class Command(BaseCommand):
 
     def _store(self, file: IO[bytes], layout: csv.Layout, options: dict[str, Any]) -> Report:
         report, dry_run = Report(layout), options["dry_run"]
+        self.told: set[int] = set()
         newcomers = _Newcomers(options["site"])
         size = Path(file.name).stat().st_size
         with tqdm(total=size, unit="B", unit_scale=True, desc="Checking" if dry_run else "Storing") as bar:
@@ -106,6 +107,8 @@ class Command(BaseCommand):
                     stored = store_batch(
                         chunk.columns, source="import", sender=newcomers.sender, mode=ReadingBatch.Mode.HISTORY
                     )
+                    if stored.accepted:
+                        self._keep(chunk.columns, newcomers.site)
                     if stored.batch_id:
                         new = ReadingBatch.objects.filter(pk__gte=stored.batch_id, source="import")
                         report.batches += new.values_list("pk", flat=True)
@@ -115,6 +118,15 @@ class Command(BaseCommand):
                 report.add(chunk.columns, stored)
                 bar.update(file.tell() - bar.n)
         return report
+
+    def _keep(self, columns: Columns, site: Site | None) -> None:
+        """Tells of each sensor once: with --dry-run, where the change is undone, too."""
+        kept = imports.outliving(columns, site.pk if site else None)
+        imports.keep_for_ever(kept)
+        for sensor in kept:
+            if sensor.pk not in self.told:
+                self.told.add(sensor.pk)
+                self.stderr.write(f"Sensor {sensor.sensor_id}: its readings are kept for ever, as imported history is.")
 
     def _score(self, batches: list[int]) -> None:
         """See the imported batches through every consumer, together with whatever workers are running."""
