@@ -13,6 +13,20 @@ from sensors.units import CONVERSIONS, UNIT_CHOICES, Kind, conversion
 from sensors.wall_clock import instants
 
 
+class TypedNumber(forms.FloatField):
+    """A number as people type it, with a decimal point or a decimal comma.
+
+    Not a number input: in some languages browsers take the comma for a separator of thousands, and 61,5 becomes 615.
+    """
+
+    widget = forms.TextInput({"inputmode": "decimal"})
+
+    def to_python(self, value: Any) -> float | None:  # type: ignore[override]
+        if isinstance(value, str) and value.count(",") + value.count(".") > 1:
+            raise forms.ValidationError("Write it like 1234.5 or 1234,5, without separators of thousands.", "invalid")
+        return super().to_python(value.replace(",", ".") if isinstance(value, str) else value)
+
+
 class HealthFilter(forms.Form):
     """Which sensors the page on their health lists."""
 
@@ -80,7 +94,7 @@ class QuarantinedRow(forms.Form):
     timestamp = forms.CharField(
         label="Time", max_length=40, widget=forms.TextInput({"placeholder": "2026-01-31T12:00:00+01:00"})
     )
-    value = forms.FloatField(widget=forms.NumberInput({"step": "any"}))
+    value = TypedNumber()
     unit = forms.ChoiceField(required=False, choices=[("", "the sensor’s own"), *UNIT_CHOICES])
     quality = forms.FloatField(
         label="Quality (0 to 1)", required=False, min_value=0, max_value=1, widget=forms.NumberInput({"step": "any"})
@@ -198,9 +212,7 @@ class Round(forms.Form):
         self.sensors, self.zone = sensors, zone
         for sensor in sensors:
             units = [name for name in CONVERSIONS if conversion(name, sensor.unit)]
-            self.fields[f"value_{sensor.pk}"] = forms.FloatField(
-                label=str(sensor), required=False, widget=forms.NumberInput({"step": "any"})
-            )
+            self.fields[f"value_{sensor.pk}"] = TypedNumber(label=str(sensor), required=False)
             self.fields[f"unit_{sensor.pk}"] = forms.ChoiceField(
                 label=f"Unit of {sensor}", choices=[(name, name) for name in units], initial=sensor.unit
             )
@@ -258,7 +270,7 @@ def _instants(naive: datetime, zone: tzinfo) -> list[datetime]:
 class NewValue(forms.Form):
     """The right value of a reading, in the sensor's unit."""
 
-    value = forms.FloatField(label="Right value", widget=forms.NumberInput({"step": "any"}))
+    value = TypedNumber(label="Right value")
 
 
 class NewAnnotation(forms.Form):

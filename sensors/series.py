@@ -8,6 +8,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, Literal
 
 import numpy as np
+from django.conf import settings
 from django.db.models import Max, Min
 from django.utils.dateparse import parse_datetime
 from numpy.typing import NDArray
@@ -18,12 +19,14 @@ from sensors.errors import Refused
 from sensors.models import HourlySummary, Reading, Sensor
 from sensors.summary import Hours
 from sensors.timescale.rebuild import HOUR_US
-from sensors.wording import for_machines
+from sensors.wording import flags_in_words, for_machines
 
 Resolution = Literal["auto", "raw"]
 
 MAX_POINTS = 1000
 MIN_POINTS = 10
+# Of the readings that are no part of the line a chart needs only some: that there are any, and when.
+MAX_DOUBTED = 200
 # So many are read and reduced within a tenth of a second (measured): a day at 2 Hz, a month at one every 11 s.
 RAW_READINGS = 250_000
 # A few hours make no curve: shorter windows show the readings however many they are.
@@ -46,6 +49,25 @@ Column = NDArray[Any]
 
 
 @dataclass(frozen=True)
+class Doubted:
+    """Readings below QUALITY_THRESHOLD, and their flags. One impossible value would flatten the line of all others."""
+
+    times: NDArray[np.int64]
+    values: NDArray[np.float64]
+    flags: NDArray[np.int64]
+
+    def as_json(self) -> dict[str, Any]:
+        return {
+            "times": _iso(self.times),
+            "values": self.values.tolist(),
+            "why": [flags_in_words(flags) for flags in self.flags.tolist()],
+        }
+
+
+NOTHING_DOUBTED = Doubted(np.empty(0, np.int64), np.empty(0), np.empty(0, np.int64))
+
+
+@dataclass(frozen=True)
 class Series:
     sensor: Sensor
     start: datetime
@@ -55,6 +77,7 @@ class Series:
     # Seconds that one pair of points stands for; None when every reading is there.
     bucket_seconds: float | None
     hourly: bool = False
+    doubted: Doubted = NOTHING_DOUBTED
 
     def as_json(self) -> dict[str, Any]:
         """Times are ISO 8601 in UTC; a gap longer than `gap_seconds` is a gap in the data, not a slow sensor."""
@@ -68,9 +91,14 @@ class Series:
             "resolution": "hourly" if self.hourly else "raw",
             "bucket_seconds": self.bucket_seconds,
             "gap_seconds": 5 * step or None,
-            "times": [for_machines(datetime.fromtimestamp(us / 1e6, UTC)) for us in self.times.tolist()],
+            "times": _iso(self.times),
             "values": self.values.tolist(),
+            "doubted": self.doubted.as_json(),
         }
+
+
+def _iso(times: NDArray[np.int64]) -> list[str]:
+    return [for_machines(datetime.fromtimestamp(us / 1e6, UTC)) for us in times.tolist()]
 
 
 def fitting_range(newest: datetime | None, now: datetime) -> str:
@@ -105,6 +133,8 @@ def read(
 ) -> Series:
     """The readings of the window, both ends included, oldest first, as at most `points` points.
 
+    Readings below QUALITY_THRESHOLD stand apart (`doubted`), except in hours, whose extremes are those of all readings.
+
     Beyond that, buckets of equal width keep their lowest and highest value. Where they come from hours, a point stands
     near the middle of its hour. Raises Refused when `resolution` is "raw" and the window holds too many readings.
     """
@@ -115,11 +145,13 @@ def read(
         return _from_hours(sensor, start, end, hours, points)
     if expected > MOST_RAW_READINGS:
         raise Refused("window_too_long", f"The window holds {expected:,} readings; choose a shorter one.", 422)
-    times, values = _readings(sensor, start, end)
+    times, values, qualities, flags = _readings(sensor, start, end)
     if resolution == "auto" and len(hours.bucket) and (not len(times) or hours.bucket[0] + HOUR_US <= times[0]):
         # Retention has removed readings whose summaries are still there.
         return _from_hours(sensor, start, end, hours, points)
-    return _from_readings(sensor, start, end, times, values, points)
+    good = qualities >= settings.QUALITY_THRESHOLD
+    doubted = _thinned(Doubted(times[~good], values[~good], flags[~good]), end - start)
+    return _from_readings(sensor, start, end, times[good], values[good], doubted, points)
 
 
 def hourly(sensor: Sensor, start: datetime, end: datetime) -> Hours:
@@ -129,28 +161,47 @@ def hourly(sensor: Sensor, start: datetime, end: datetime) -> Hours:
     return summary.hours([sensor.pk], start, end + timedelta(microseconds=1))
 
 
-def _readings(sensor: Sensor, start: datetime, end: datetime) -> tuple[Column, Column]:
+def _readings(sensor: Sensor, start: datetime, end: datetime) -> tuple[Column, Column, Column, Column]:
     with numpy_cursor() as cursor:
         cursor.execute(
-            """SELECT array_agg("timestamp"), array_agg(value) FROM (
-                SELECT "timestamp", value FROM sensors_reading
+            """SELECT array_agg("timestamp"), array_agg(value), array_agg(quality), array_agg(flags::bigint) FROM (
+                SELECT "timestamp", value, quality, flags FROM sensors_reading
                 WHERE sensor_id = %s AND "timestamp" BETWEEN %s AND %s ORDER BY "timestamp"
             ) readings""",
             [sensor.pk, start, end],
         )
         row = cursor.fetchone()
-    return (np.empty(0, np.int64), np.empty(0)) if row is None or row[0] is None else row
+    if row is None or row[0] is None:
+        return np.empty(0, np.int64), np.empty(0), np.empty(0), np.empty(0, np.int64)
+    times, values, qualities, flags = row
+    return times, values, qualities, flags
 
 
 def _from_readings(
-    sensor: Sensor, start: datetime, end: datetime, times: Column, values: Column, points: int
+    sensor: Sensor, start: datetime, end: datetime, times: Column, values: Column, doubted: Doubted, points: int
 ) -> Series:
     if len(times) <= points:
-        return Series(sensor, start, end, times, values, None)
-    width = max(-(-_us(end - start) // _buckets(points)), 1)
+        return Series(sensor, start, end, times, values, None, doubted=doubted)
+    width = _width(end - start, points)
+    keep = _extremes(times, values, width)
+    return Series(sensor, start, end, times[keep], values[keep], width / 1e6, doubted=doubted)
+
+
+def _thinned(doubted: Doubted, length: timedelta) -> Doubted:
+    if len(doubted.times) <= MAX_DOUBTED:
+        return doubted
+    keep = _extremes(doubted.times, doubted.values, _width(length, MAX_DOUBTED))
+    return Doubted(doubted.times[keep], doubted.values[keep], doubted.flags[keep])
+
+
+def _width(length: timedelta, points: int) -> int:
+    return max(-(-_us(length) // _buckets(points)), 1)
+
+
+def _extremes(times: Column, values: Column, width: int) -> Column:
+    """The places of the lowest and the highest value of each `width` microseconds."""
     begins = _begins(times // width)
-    keep = np.unique(np.concatenate([_places_of_lowest(values, begins), _places_of_lowest(-values, begins)]))
-    return Series(sensor, start, end, times[keep], values[keep], width / 1e6)
+    return np.unique(np.concatenate([_places_of_lowest(values, begins), _places_of_lowest(-values, begins)]))
 
 
 def _from_hours(sensor: Sensor, start: datetime, end: datetime, hours: Hours, points: int) -> Series:

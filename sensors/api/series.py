@@ -60,6 +60,14 @@ class HourlyColumnsSerializer(serializers.Serializer[Any]):
     quality = serializers.ListField(child=serializers.FloatField())
 
 
+class DoubtedSerializer(serializers.Serializer[Any]):
+    """Readings of low quality, which are no part of `values`; element i of each list belongs to `times[i]`."""
+
+    times = serializers.ListField(child=serializers.DateTimeField())
+    values = serializers.ListField(child=serializers.FloatField())
+    why = serializers.ListField(child=serializers.CharField(allow_blank=True))
+
+
 class SeriesSerializer(serializers.Serializer[Any]):
     sensor = serializers.IntegerField()
     unit = serializers.CharField()
@@ -71,6 +79,10 @@ class SeriesSerializer(serializers.Serializer[Any]):
     gap_seconds = serializers.FloatField(allow_null=True, help_text="A longer pause between points is a gap.")
     times = serializers.ListField(child=serializers.DateTimeField())
     values = serializers.ListField(child=serializers.FloatField(), help_text="With `resolution=hourly` the means.")
+    doubted = DoubtedSerializer(
+        required=False,
+        help_text="Readings below QUALITY_THRESHOLD, some where they are many. Hours are those of all readings.",
+    )
     hourly = HourlyColumnsSerializer(required=False, help_text="Only with `resolution=hourly`.")
 
     def get_fields(self) -> dict[str, Any]:

@@ -1,5 +1,6 @@
 """Readings that people enter by hand, and the correction of stored ones."""
 
+from datetime import datetime
 from typing import Any
 
 from django.contrib import messages
@@ -13,7 +14,8 @@ from sensors import by_hand
 from sensors.forms import NewValue, Round
 from sensors.models import Asset, Correction, Reading, Sensor
 from sensors.pages import Request, aware
-from sensors.wording import measured
+from sensors.quality import CEILINGS
+from sensors.wording import flags_in_words, measured
 
 
 @require_http_methods(["GET", "HEAD", "POST"])
@@ -44,7 +46,18 @@ def _store(request: Request, asset: Asset, form: Round) -> bool:
     elif said:
         level = messages.SUCCESS if stored.accepted else messages.WARNING
         messages.add_message(request, level, f"{', '.join(said)}.")
+    if stored.accepted:
+        _tell_doubts(request, [sensor for sensor, _ in entered], form.cleaned_data["moment"])
     return not stored.rejected
+
+
+def _tell_doubts(request: Request, sensors: list[Sensor], at: datetime) -> None:
+    """Ask about each reading of that time that is stored and doubted: it may be a slip of the finger."""
+    doubts = sum(CEILINGS)
+    for row in Reading.objects.filter(sensor__in=sensors, timestamp=at).select_related("sensor"):
+        if why := flags_in_words(row.flags & doubts):
+            value = measured(row.value, row.sensor.unit)
+            messages.warning(request, f"{row.sensor}: stored, but doubted: {why}. Is {value} meant?")
 
 
 @require_http_methods(["GET", "HEAD", "POST"])
@@ -70,6 +83,7 @@ def _replaced(request: Request, sensor: Sensor, reading: Reading, form: NewValue
     if stored.corrected:
         was, now = measured(reading.value, sensor.unit), measured(row["value"], sensor.unit)
         messages.success(request, f"Corrected from {was} to {now}. The old value is kept.")
+        _tell_doubts(request, [sensor], reading.timestamp)
     elif not stored.rejected:
         messages.info(request, "This is the value that is stored; nothing changed.")
     return not stored.rejected

@@ -49,6 +49,20 @@
     return { x, y };
   }
 
+  // What is doubted is no part of the line, and at most at its edge: an impossible value would flatten all others.
+  function doubtedTrace(series, unit) {
+    const { times = [], values = [], why = [] } = series.doubted ?? {};
+    const [low, high] = series.values.reduce(([l, h], v) => [Math.min(l, v), Math.max(h, v)], [Infinity, -Infinity]);
+    const inside = (value) => (low <= high ? Math.min(Math.max(value, low), high) : value);
+    return {
+      x: times.map((iso) => wall(Date.parse(iso), series.timezone)),
+      y: values.map(inside),
+      customdata: values.map((value, i) => [value, why[i] || "of low quality"]),
+      mode: "markers", type: "scatter", marker: { size: 7, symbol: "x-thin-open", color: color("muted"), line: { width: 1.6 } },
+      hovertemplate: `%{customdata[0]:,.5~g}${unit}, doubted: %{customdata[1]}<extra></extra>`,
+    };
+  }
+
   function shade(series, start, end, fill) {
     const from = Date.parse(series.from);
     const to = Date.parse(series.to);
@@ -131,7 +145,7 @@
   function draw(element) {
     const { series, marks } = charts.get(element);
     if (!series) return;
-    if (series.times.length === 0) {
+    if (series.times.length === 0 && !series.doubted?.times.length) {
       if (element.classList.contains("js-plotly-plot")) Plotly.purge(element);
       note(element, "No readings in this stretch of time. Choose a longer one.");
       return;
@@ -141,7 +155,7 @@
     const unit = series.unit === "1" ? "" : ` ${series.unit}`;
     const few = x.length <= 60;
     const trace = { x, y, mode: few ? "lines+markers" : "lines", type: "scatter", line: { color: color("accent"), width: 1.6 }, marker: { size: 4 }, connectgaps: false, hovertemplate: `%{y:,.5~g}${unit}<extra></extra>` };
-    Plotly.react(element, [trace], layoutOf(element, series, marks), { displayModeBar: false });
+    Plotly.react(element, [trace, doubtedTrace(series, unit)], layoutOf(element, series, marks), { displayModeBar: false });
     listenForStretch(element);
   }
 

@@ -47,6 +47,21 @@ def test_what_is_left_empty_was_not_read(operator: Client, north: Plant) -> None
     assert Reading.objects.get().sensor_id == north.temperature.pk
 
 
+def test_a_decimal_comma_is_read_as_one(operator: Client, north: Plant) -> None:
+    page = operator.get(reverse("sensors:enter", args=[north.pump.pk])).content.decode()
+    assert 'type="number"' not in page
+    enter(operator, north, temperature="61,5")
+    assert Reading.objects.get().value == 61.5
+
+
+def test_what_is_stored_but_cannot_be_is_asked_about(operator: Client, north: Plant) -> None:
+    Sensor.objects.update(range_high=150)
+    enter(operator, north, temperature="615", vibration="3")
+    page = operator.get(north.pump.get_absolute_url()).content.decode()
+    assert "stored, but doubted: outside the physical range. Is 615.0 °C meant?" in page
+    assert page.count("but doubted") == 1
+
+
 def test_a_value_in_another_unit_of_the_sensors_dimension_is_converted(operator: Client, north: Plant) -> None:
     enter(operator, north, temperature="212", unit="°F")
     assert Reading.objects.get().value == pytest.approx(100)
@@ -77,6 +92,8 @@ def test_a_time_ahead_of_the_clock_is_refused_at_the_time(operator: Client, nort
     [
         ({"temperature": "hot"}, "value"),
         ({"temperature": "nan"}, "value"),
+        ({"temperature": "1.234,5"}, "value"),
+        ({"temperature": "1,234,567"}, "value"),
         ({"temperature": "1", "at": ""}, "at"),
         ({"temperature": "1", "at": "yesterday"}, "at"),
         ({"temperature": "1", "at": "2026-07-01T14:00:00+02:00"}, "at"),

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from sensors import series
 from sensors.models import Reading, Sensor
+from sensors.quality import Flag
 from sensors.series import Series
 from tests.conftest import Plant
 
@@ -57,6 +58,26 @@ def test_no_window_however_cut_gives_more_than_a_thousand_points(north: Plant) -
         assert len(points_of(found)) <= series.MAX_POINTS
 
     check()
+
+
+def test_what_is_doubted_stands_apart_with_its_reason(ask: Any, north: Plant) -> None:
+    record(north.temperature, [20.0, 1e9, 21.0])
+    Reading.objects.filter(value=1e9).update(quality=0, flags=Flag.OUT_OF_RANGE)
+    body = ask(range="all").json()
+    assert body["values"] == [20.0, 21.0]
+    assert body["doubted"] == {
+        "times": ["2026-07-01T12:00:01Z"],
+        "values": [1e9],
+        "why": ["outside the physical range"],
+    }
+
+
+def test_of_many_doubted_readings_some_are_shown(north: Plant) -> None:
+    record(north.temperature, [float(i % 13) for i in range(3000)])
+    Reading.objects.update(quality=0.3)
+    found = series.read(north.temperature, NOON, NOON + HOUR)
+    assert len(found.times) == 0
+    assert 10 < len(found.doubted.times) <= series.MAX_DOUBTED
 
 
 def test_readings_outside_the_window_or_of_another_sensor_are_left_out(north: Plant) -> None:
