@@ -43,12 +43,22 @@ class Report(msgspec.Struct):
     # Sensors that were there before, whose readings are kept for ever because of this file: sensor_ids.
     kept: list[str] = []
 
-    def add(self, columns: Columns, layout: Layout, latest_us: int) -> int:
-        """Add a block's readings; returns how many of its rows would be refused, as far as can be told beforehand."""
+    def add(self, columns: Columns, layout: Layout, latest_us: int, sensors: dict[str, Sensor]) -> int:
+        """Add a block's readings; returns how many of its rows would be refused, as far as can be told beforehand.
+
+        `sensors` are those of the block's that exist, by their keys.
+        """
         for rejection in columns.rejected:
             self._refuse(rejection, layout)
-        bad = np.zeros(len(columns), bool)
+        # What a sensor does not fit is refused, but is still a reading: its facts show what is wrong.
+        bad, impossible = np.zeros((2, len(columns)), bool)
         for code, detail, wrong in (
+            *_unfit(columns, sensors),
+            (
+                "invalid_quality",
+                "Quality lies between 0 and 1.",
+                ~((columns.qualities >= 0) & (columns.qualities <= 1)),
+            ),
             ("value_not_finite", "NaN and infinity are not readings.", ~np.isfinite(columns.values)),
             ("value_out_of_bounds", "No plant measures that.", np.abs(columns.values) > LARGEST_VALUE),
             ("timestamp_too_old", "The time lies before 1980.", columns.timestamps < EARLIEST_US),
@@ -57,7 +67,8 @@ class Report(msgspec.Struct):
             for row in np.flatnonzero(wrong & ~bad).tolist():
                 self._refuse(Rejection(int(columns.indexes[row]), code, detail), layout)
             bad |= wrong
-        self._measure(columns, np.flatnonzero(~bad))
+            impossible |= wrong & (code.startswith(("value", "timestamp")))
+        self._measure(columns, np.flatnonzero(~impossible))
         return len(columns.rejected) + int(bad.sum())
 
     def keep(self, sensor_ids: list[str]) -> None:
@@ -100,6 +111,21 @@ class Report(msgspec.Struct):
                 self.sensors.append(facts)
             else:
                 self.more_sensors = True
+
+
+def _unfit(columns: Columns, sensors: dict[str, Sensor]) -> Iterator[tuple[str, str, "np.typing.NDArray[np.bool_]"]]:
+    """Rows of retired sensors, and those whose unit is unknown or not one of their sensor's."""
+    known = [sensors.get(name) for name in columns.sensor_ids]
+    retired = np.array([bool(one and one.status == Sensor.Status.RETIRED) for one in known], bool)
+    yield "sensor_retired", "The sensor is retired.", retired[columns.codes]
+    names = [units.canonical(name) for name in columns.unit_names]
+    for number, (sent, name) in enumerate(zip(columns.unit_names, names, strict=True)):
+        rows = columns.units == number
+        if name is None:
+            yield "unknown_unit", f"Unit {sent[:40]!r} is not known.", rows
+            continue
+        unfit = np.array([bool(one and units.conversion(name, one.unit) is None) for one in known], bool)
+        yield "unit_mismatch", f"The sensor cannot be measured in {name}.", rows & unfit[columns.codes]
 
 
 def _joined(old: Facts, new: Facts) -> Facts:

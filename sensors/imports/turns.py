@@ -24,7 +24,7 @@ from sensors.imports.kept import keep_for_ever, outliving
 from sensors.imports.new_sensors import create_sensors, units_sent
 from sensors.imports.report import Report
 from sensors.ingest import store_batch
-from sensors.models import Import, ReadingBatch
+from sensors.models import Import, ReadingBatch, Sensor
 from sensors.outbox import TURN_SECONDS
 
 logger = logging.getLogger(__name__)
@@ -130,6 +130,10 @@ def _end(row: Import, state: State, error: str = "") -> None:
     Import.objects.filter(pk=row.pk, state=row.state).update(**fields)
 
 
+def _nothing_stored(row: Import) -> bool:
+    return bool(row.rows) and not row.stored and not row.duplicates
+
+
 class _Turn:
     """One worker's turn on one file."""
 
@@ -155,12 +159,12 @@ class _Turn:
                     return False
                 chunk = next(blocks, None)
                 if chunk is None:
-                    _end(row, State.READY if row.state == State.CHECKING else State.DONE)
+                    self._finish(row)
                 else:
                     step(row, chunk)
                     self._save(row, chunk)
             if chunk is None:
-                if self.row.state == State.RUNNING:
+                if self.row.state == State.RUNNING and not _nothing_stored(row):
                     self.row.path.unlink(missing_ok=True)
                 return False
             if first:
@@ -168,6 +172,14 @@ class _Turn:
                 first = False
             if time.monotonic() > deadline:
                 return True
+
+    def _finish(self, row: Import) -> None:
+        if row.state == State.CHECKING:
+            _end(row, State.READY)
+        elif _nothing_stored(row):
+            _end(row, State.FAILED, error="No reading could be stored; correct the mapping and run it again.")
+        else:
+            _end(row, State.DONE)
 
     def _claim(self) -> Import | None:
         """The row, locked; None when another worker has it, has read on, or somebody cancelled it."""
@@ -184,7 +196,9 @@ class _Turn:
     def _check_block(self, row: Import, chunk: csv.Chunk) -> None:
         report = msgspec.convert(row.report, Report)
         latest = timezone.now().timestamp() + settings.FUTURE_TOLERANCE_SECONDS
-        refused = report.add(chunk.columns, self.layout, int(latest * 1e6))
+        known = Sensor.objects.filter(site=row.site_id, sensor_id__in=chunk.columns.sensor_ids)
+        sensors = {sensor.sensor_id: sensor for sensor in known}
+        refused = report.add(chunk.columns, self.layout, int(latest * 1e6), sensors)
         row.refused += refused
         row.stored += len(chunk.columns) + len(chunk.columns.rejected) - refused
         report.keep([sensor.sensor_id for sensor in outliving(chunk.columns, self.row.site_id)])

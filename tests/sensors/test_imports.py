@@ -148,11 +148,38 @@ def test_a_check_says_of_each_sensor_what_it_would_bring_in(receive: Callable[..
     assert (of_known.mean_step_seconds, of_known.longest_gap_seconds) == (1800, 3540)
     assert "measured in °C" in of_known.problem
     assert (of_other.sensor, of_other.problem) == (None, "")
-    assert row.report["refused"] == {"invalid_value": 1, "timestamp_in_future": 1}
+    assert row.report["refused"] == {"invalid_value": 1, "unit_mismatch": 4}
     assert [(one["line"], one["code"]) for one in row.report["examples"]] == [
         (4, "invalid_value"),
-        (5, "timestamp_in_future"),
+        *((line, "unit_mismatch") for line in (2, 3, 4, 5)),
     ]
+
+
+def test_a_check_counts_what_the_import_refuses(receive: Callable[..., Import], north: Plant) -> None:
+    Sensor.objects.create(asset=north.pump, sensor_id="old", kind="temperature", unit="°C", status="retired")
+    lines = [(north.temperature.sensor_id, "bar"), ("new", "furlong"), ("old", "°C"), ("new", "°C")]
+    text = "".join(f"2026-01-01T00:00:0{at}Z,{name},5,{unit},1\n" for at, (name, unit) in enumerate(lines))
+    row = receive("time,sensor,value,unit,quality\n" + text)
+    imports.check(row)
+    finish(row)
+    assert row.report["refused"] == {"sensor_retired": 1, "unknown_unit": 1, "unit_mismatch": 1}
+    assert (row.stored, row.refused) == (1, 3)
+
+
+def test_an_import_that_could_store_nothing_has_failed_and_keeps_its_file(receive: Callable[..., Import]) -> None:
+    row = receive("timestamp,value\n" + "2026-01-01T00:00:00Z,x\n" * 3)
+    imports.run(row)
+    assert (finish(row).state, row.refused, row.can_be_changed) == (State.FAILED, 3, True)
+    assert row.path.exists()
+
+
+def test_a_quality_in_percent_is_not_taken_for_a_quality_by_itself(receive: Callable[..., Import]) -> None:
+    roles = [
+        column["role"]
+        for top in ("1", "100")
+        for column in receive(f"time,value,quality\n2026-01-01T00:00:00Z,5,{top}\n").layout["columns"][2:]
+    ]
+    assert roles[0] == "quality" != roles[1]
 
 
 def test_refused_readings_are_counted_and_go_into_quarantine_as_they_stand_in_the_file(

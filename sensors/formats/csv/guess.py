@@ -96,6 +96,10 @@ class _Seen:
     def mostly(self, pattern: re.Pattern[str]) -> bool:
         return bool(self.cells) and 2 * sum(bool(pattern.match(cell)) for cell in self.cells) >= len(self.cells)
 
+    def within_0_and_1(self) -> bool:
+        numbers = [cell.replace(",", ".") for cell in self.cells if _NUMBER.match(cell)]
+        return all(0 <= float(number) <= 1 for number in numbers)
+
     def epoch(self) -> TimeFormat | None:
         """What kind of epoch its numbers could be."""
         if not self.mostly(re.compile(r"\d{10,19}(\.\d*)?\Z")):
@@ -151,7 +155,8 @@ def _roles(seen: list[_Seen]) -> tuple[dict[int, Role], TimeFormat]:
     text = [one for one in rest if (not one.mostly(_NUMBER) and not one.named(Role.VALUE)) or one.named(Role.SENSOR)]
     numbers = [one for one in rest if one not in text]
     for role, candidates in ((Role.UNIT, text), (Role.SENSOR, text), (Role.QUALITY, numbers)):
-        for one in [one for one in candidates if one.named(role) and one.cells][:1]:
+        fitting = [one for one in candidates if one.named(role) and one.cells]
+        for one in [one for one in fitting if role is not Role.QUALITY or one.within_0_and_1()][:1]:
             roles[one.place] = role
     numbers = [one for one in numbers if roles[one.place] is Role.IGNORE]
     values = [one for one in numbers if one.named(Role.VALUE)]
