@@ -145,7 +145,7 @@ def _annotations(request: Request, asset: Asset) -> list[Annotation]:
     rows = Annotation.objects.standing().filter(asset=asset).select_related("sensor", "created_by")
     found = list(rows[: NOTES_ON_PAGE + 1])
     for row in found:
-        row.in_charts = _window_around(row)  # type: ignore[attr-defined]
+        row.in_charts = _window_around(row)
     return found
 
 
