@@ -128,6 +128,10 @@ def asset(request: Request, pk: int) -> HttpResponse:
     chosen = asked if asked in stretch.RANGES else stretch.fitting_range(newest, timezone.now())
     ranges = [(key, label) for key, (label, _) in stretch.RANGES.items()]
     context = {"asset": found, "sensors": sensors, "ranges": ranges, "chosen": chosen}
+    context["query"] = f"range={chosen}"
+    if "from" in request.GET or "to" in request.GET:
+        ends = {name: for_machines(aware(name, request.GET.get(name, ""))) for name in ("from", "to")}
+        context |= {"query": urlencode(ends), "chosen": None}
     if not request.htmx:
         notes = _annotations(request, found)
         context["annotations"], context["more_annotations"] = notes[:NOTES_ON_PAGE], len(notes) > NOTES_ON_PAGE
@@ -139,7 +143,16 @@ def _annotations(request: Request, asset: Asset) -> list[Annotation]:
     if not request.user.has_perm("sensors.view_annotation"):
         return []
     rows = Annotation.objects.standing().filter(asset=asset).select_related("sensor", "created_by")
-    return list(rows[: NOTES_ON_PAGE + 1])
+    found = list(rows[: NOTES_ON_PAGE + 1])
+    for row in found:
+        row.in_charts = _window_around(row)
+    return found
+
+
+def _window_around(note: Annotation) -> str:
+    """What to ask the charts for, so that they show a note with as much time before and after it."""
+    margin = max(note.end - note.start, timedelta(minutes=10))
+    return urlencode({"from": for_machines(note.start - margin), "to": for_machines(note.end + margin)})
 
 
 def _with_latest(sensors: "QuerySet[Sensor]") -> "QuerySet[Sensor]":

@@ -104,6 +104,15 @@ def test_charts_get_what_stands_in_their_stretch(browser: Client, technician: Us
     assert browser.get(url, {"from": "noon"}).status_code == 400
 
 
+def test_a_note_leads_to_the_charts_of_its_time(browser: Client, technician: User, north: Plant) -> None:
+    note(north, technician)
+    window = "from=2026-07-01T11%3A00%3A00Z&amp;to=2026-07-01T14%3A00%3A00Z"
+    assert f'href="?{window}"' in browser.get(north.pump.get_absolute_url()).content.decode()
+    page = browser.get(f"{north.pump.get_absolute_url()}?{window.replace('&amp;', '&')}").content.decode()
+    assert f'data-query="{window}"' in page
+    assert browser.get(f"{north.pump.get_absolute_url()}?from=yesterday").status_code == 400
+
+
 def test_taking_back_keeps_it_and_is_written_down(browser: Client, technician: User, north: Plant) -> None:
     noted = note(north, technician)
     browser.post(reverse("sensors:remove-annotation", args=[noted.pk]))
