@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from sensors.doors import requests as doors
+from sensors.errors import Refused
 
 Message = Mapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
@@ -32,6 +33,8 @@ UPLOAD_PATHS = ("/imports/", "/api/v1/imports/")
 UPLOAD_SECONDS = 3600
 MAX_OTHER_BYTES = 1024 * 1024
 SMALL_BYTES, SMALL_SECONDS = 4096, 10
+# When nobody could say who asks.
+RETRY_SECONDS = 5
 
 
 class _TooLargeError(Exception):
@@ -79,8 +82,13 @@ class BodyLimit:
             await refuse(send, None, _too_slow(SMALL_SECONDS))
 
     async def __call__(self, scope: dict[str, Any], receive: Receive, send: Send) -> None:
-        max_bytes, seconds = await self._limits(scope)
         headers = dict(scope["headers"])
+        try:
+            max_bytes, seconds = await self._limits(scope)
+        except Refused as error:
+            refusal = Refusal(error.status, error.code, error.detail, RETRY_SECONDS)
+            await refuse(send, None if b"expect" in headers else receive, refusal)
+            return
         announced = headers.get(b"content-length", b"0")
         if announced.isdigit() and int(announced) > max_bytes:
             # Who asks "may I?" first sends nothing after a no.

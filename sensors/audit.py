@@ -7,6 +7,7 @@ from django.contrib.auth.models import User
 from django.utils import timezone
 
 from sensors.models import AuditEntry
+from sensors.storable import storable
 
 LONGEST_SUBJECT = 200
 
@@ -17,9 +18,9 @@ def record(
     """Write down who did what to what; `detail` says what it was before and is now, in JSON's types."""
     AuditEntry.objects.create(
         action=action,
-        subject=subject[:LONGEST_SUBJECT],
+        subject=storable(subject)[:LONGEST_SUBJECT],
         by=by,
         site_id=site_id,
-        detail=detail,
+        detail=storable(detail),
         at=at or timezone.now(),
     )

@@ -10,7 +10,7 @@ from django.db.models import BigIntegerField, QuerySet
 
 from sensors.models import Annotation, Asset, Sensor, SensorFault, Site
 from sensors.units import CONVERSIONS, UNIT_CHOICES, Kind, conversion
-from sensors.wall_clock import instants
+from sensors.wall_clock import OUT_OF_TIME, in_our_time, instants
 
 
 class TypedNumber(forms.FloatField):
@@ -49,6 +49,18 @@ class Period(forms.Form):
     end = forms.DateTimeField(
         label="To", required=False, widget=forms.DateTimeInput({"type": "datetime-local"}, format="%Y-%m-%dT%H:%M")
     )
+
+    def clean_start(self) -> datetime | None:
+        return self._in_our_time("start")
+
+    def clean_end(self) -> datetime | None:
+        return self._in_our_time("end")
+
+    def _in_our_time(self, name: str) -> datetime | None:
+        at: datetime | None = self.cleaned_data[name]
+        if at and not in_our_time(at):
+            raise forms.ValidationError(OUT_OF_TIME, code="out_of_time")
+        return at
 
     def clean(self) -> dict[str, Any]:
         cleaned = super().clean() or {}

@@ -25,6 +25,7 @@ from sensors.errors import Refused
 from sensors.ingest import Stored
 from sensors.models import Quarantined
 from sensors.querysets import Viewer
+from sensors.storable import storable
 from sensors.wall_clock import instants
 
 FIELDS = ("sensor_id", "timestamp", "value", "unit", "quality")
@@ -172,16 +173,21 @@ def causes(user: Viewer) -> list[dict[str, Any]]:
 
 
 def fields_of(row: Quarantined) -> dict[str, Any]:
-    """What can be read of the row; empty when it is not even JSON."""
+    """What can be read of the row and stored again; empty when it is not even JSON."""
     payload = row.payload
     if "raw" in payload:
         try:
             payload = _strict_json(payload["raw"])
         except (TypeError, ValueError, RecursionError):
             return {}
-    return (
-        {name: payload[name] for name in FIELDS if payload.get(name) is not None} if isinstance(payload, dict) else {}
-    )
+    if not isinstance(payload, dict):
+        return {}
+    return {name: value for name in FIELDS if (value := _scalar(payload.get(name))) is not None}
+
+
+def _scalar(sent: Any) -> Any:
+    """What a reading can carry, and both JSON and the database; None for all else, so that one row stops no others."""
+    return storable(sent) if isinstance(sent, str | int | float) else None
 
 
 def _strict_json(text: str) -> Any:
@@ -315,8 +321,8 @@ def _note_reasons(
         reasons.setdefault(rejection.code, rejection.detail)
         pks.append(row.pk)
         codes.append(rejection.code[:40])
-        details.append(rejection.detail[:500])
-        payloads.append(json.dumps(row.payload if fields[index] == fields_of(row) else fields[index]))
+        details.append(storable(rejection.detail)[:500])
+        payloads.append(json.dumps(storable(row.payload if fields[index] == fields_of(row) else fields[index])))
     if pks:
         with connection.cursor() as cursor:
             cursor.execute(

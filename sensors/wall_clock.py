@@ -2,6 +2,18 @@
 
 from datetime import UTC, datetime, tzinfo
 
+BEGIN, END = datetime(1980, 1, 1, tzinfo=UTC), datetime(2200, 1, 1, tzinfo=UTC)
+OUT_OF_TIME = "Give a time of the years 1980 to 2199."
+
+
+def in_our_time(at: datetime) -> bool:
+    """Whether people may speak of this time; beyond, every other zone may be past the end of the calendar.
+
+    >>> in_our_time(datetime(2026, 1, 1, tzinfo=UTC)), in_our_time(datetime.max.replace(tzinfo=UTC))
+    (True, False)
+    """
+    return BEGIN <= (at if at.tzinfo else at.replace(tzinfo=UTC)) < END
+
 
 def instants(naive: datetime, zone: tzinfo) -> list[datetime]:
     """The moments, in UTC and in order, at which clocks in `zone` show `naive`.

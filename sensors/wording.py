@@ -36,13 +36,21 @@ def measured(value: float, unit: str) -> str:
     return number if unit == "1" else f"{number} {unit}"
 
 
+def _in_zone(at: datetime, zone: tzinfo) -> datetime:
+    """As it was where the zone's clocks would show it past an end of the calendar."""
+    try:
+        return at.astimezone(zone)
+    except (OverflowError, ValueError):
+        return at
+
+
 def clock(at: datetime, zone: tzinfo) -> str:
     """A time to the minute on the wall clock of a site; the year only when it is not the present one.
 
     >>> clock(datetime(2014, 3, 1, 23, 30, tzinfo=UTC), UTC)
     '1 Mar 2014, 23:30'
     """
-    local = at.astimezone(zone)
+    local = _in_zone(at, zone)
     year = "" if local.year == datetime.now(zone).year else f" {local.year}"
     return f"{local.day} {local:%b}{year}, {local:%H:%M}"
 
@@ -53,7 +61,7 @@ def exact_clock(at: datetime, zone: tzinfo) -> str:
     >>> exact_clock(datetime(2026, 3, 1, 9, 5, 2, 250000, tzinfo=UTC), UTC)
     '2026-03-01 09:05:02.250 UTC'
     """
-    local = at.astimezone(zone)
+    local = _in_zone(at, zone)
     return f"{local:%Y-%m-%d %H:%M:%S}.{local.microsecond // 1000:03d} {local:%Z}"
 
 
@@ -71,7 +79,7 @@ def duration(seconds: float) -> str:
 
 def for_machines(at: datetime) -> str:
     """ISO 8601 in UTC, as `<time datetime>` and our JSON carry it."""
-    return at.astimezone(UTC).isoformat().replace("+00:00", "Z")
+    return _in_zone(at, UTC).isoformat().replace("+00:00", "Z")
 
 
 def flags_in_words(flags: int) -> str:

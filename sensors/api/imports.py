@@ -15,6 +15,7 @@ from sensors.api.scoped import ErrorSerializer, SiteScopedViewSet, VisibleRelate
 from sensors.errors import Refused
 from sensors.formats import csv
 from sensors.models import Asset, Import, Site
+from sensors.storable import storable
 
 MAPPING = (
     "How the file is laid out: `{columns: [{name, role, sensor_id, unit}], delimiter, decimal, encoding, time_format, "
@@ -37,6 +38,8 @@ class UploadSerializer(serializers.Serializer[Any]):
             raise serializers.ValidationError({"asset": "The asset belongs to another site."})
         if not isinstance(attrs.get("mapping", {}), dict):
             raise serializers.ValidationError({"mapping": "The mapping is an object."})
+        if storable(attrs.get("mapping")) != attrs.get("mapping"):
+            raise serializers.ValidationError({"mapping": "The mapping holds characters or numbers nobody can store."})
         return attrs
 
 

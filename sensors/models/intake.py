@@ -10,6 +10,7 @@ from sensors.models.access import ApiKey
 from sensors.models.plant import Asset, Sensor, Site
 from sensors.models.readings import ReadingBatch
 from sensors.querysets import AnnotationQuerySet, CorrectionQuerySet, IdempotentRequestQuerySet, SiteScopedQuerySet
+from sensors.wall_clock import OUT_OF_TIME, in_our_time
 
 
 class Quarantined(models.Model):
@@ -141,7 +142,10 @@ class Annotation(models.Model):
         return f"{self.get_kind_display()} {self.start:%Y-%m-%d %H:%M}"
 
     def clean(self) -> None:
-        """Raises ValidationError when it is about no stretch of time, or about a sensor of another asset."""
+        """Raises ValidationError when it is about no stretch of our time, or about a sensor of another asset."""
+        for name, at in (("start", self.start), ("end", self.end)):
+            if at and not in_our_time(at):
+                raise ValidationError({name: ValidationError(OUT_OF_TIME, code="out_of_time")})
         if self.start and self.end and self.start >= self.end:
             raise ValidationError({"end": ValidationError("The end lies after the start.", code="invalid")})
         if self.sensor and self.asset_id and self.sensor.asset_id != self.asset_id:

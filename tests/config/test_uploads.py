@@ -6,6 +6,7 @@ import pytest
 from asgiref.sync import async_to_sync
 from django.conf import settings
 from django.contrib.auth.models import User
+from django.db import InterfaceError, OperationalError
 from django.test import Client
 
 from config.uploads import may_upload
@@ -34,7 +35,11 @@ def test_only_who_may_import_may_send_a_file(people: dict[str, User], north: Pla
     assert allowed == {"engineer", "admin"}
     keys = {role: ApiKey.issue(people[role], "test", ["write"])[1] for role in ("engineer", "integration")}
     assert asks((b"x-api-key", keys["engineer"].encode()))
+    assert asks((b"authorization", f"Token {keys['engineer']}".encode()))
+    assert asks((b"authorization", f"Bearer {keys['engineer']}".encode()))
     assert not asks((b"x-api-key", keys["integration"].encode()))
+    reads = ApiKey.issue(people["engineer"], "reads", ["read"])[1]
+    assert not asks((b"x-api-key", reads.encode()))
 
 
 @pytest.mark.parametrize(
@@ -60,3 +65,15 @@ def test_a_file_of_an_engineer_may_be_as_large_as_the_settings_say(people: dict[
     status, _, body, _ = post(cookie, (b"content-length", b"9000000"), chunks=9, path="/api/v1/imports/")
     # Taken whole, and only then found to carry no token of a form of ours.
     assert (status, body["code"]) == (403, "permission_denied")
+
+
+@pytest.mark.parametrize("trouble", [OperationalError, InterfaceError])
+def test_an_upload_while_the_database_is_gone_is_to_be_sent_again(
+    monkeypatch: pytest.MonkeyPatch, trouble: type[Exception]
+) -> None:
+    def fail(key: str) -> None:
+        raise trouble
+
+    monkeypatch.setattr("config.uploads.authenticate_key", fail)
+    status, _, body, _ = post((b"x-api-key", b"sm_1"), (b"content-length", b"9"), path="/api/v1/imports/")
+    assert (status, body["code"]) == (503, "database_busy")

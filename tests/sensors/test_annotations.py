@@ -163,6 +163,8 @@ def test_a_program_notes_lists_and_takes_back(browser: Client, north: Plant) -> 
         ({"asset": "other"}, ("asset", "does_not_exist")),
         ({"kind": "joke"}, ("kind", "invalid_choice")),
         ({"start": "2026-07-01T11:00:00"}, ("start", "naive_timestamp")),
+        ({"start": "1979-12-31T23:59:59Z"}, ("start", "out_of_time")),
+        ({"end": "9999-12-31T23:30:00Z"}, ("end", "out_of_time")),
     ],
 )
 def test_what_makes_no_sense_is_refused(
@@ -175,3 +177,26 @@ def test_what_makes_no_sense_is_refused(
     answer = send(browser, **about)
     assert answer.status_code == 400
     assert [(error["field"], error["code"]) for error in answer.json()["errors"]] == [complaint]
+
+
+def test_a_note_until_the_end_of_the_calendar_is_refused_in_the_form(browser: Client, north: Plant) -> None:
+    answer = annotate(browser, north, end="9999-12-31T23:30:00")
+    assert (answer.status_code, "years 1980 to 2199" in answer.content.decode()) == (422, True)
+    assert not Annotation.objects.exists()
+
+
+def test_a_note_stored_before_with_an_end_past_the_calendar_is_shown(
+    browser: Client, technician: User, north: Plant
+) -> None:
+    kept = note(north, technician)
+    Annotation.objects.filter(pk=kept.pk).update(end=datetime(9999, 12, 31, 23, 30, tzinfo=UTC))
+    page = browser.get(north.pump.get_absolute_url())
+    assert (page.status_code, "Filter changed" in page.content.decode()) == (200, True)
+
+
+@pytest.mark.parametrize("period", ["start=0001-01-01", "end=9999-12-31", "start=0001-01-01&end=9999-12-31"])
+def test_readings_of_a_period_past_the_calendar_are_refused_in_words(
+    browser: Client, north: Plant, period: str
+) -> None:
+    page = browser.get(f"{reverse('sensors:readings', args=[north.temperature.pk])}?{period}")
+    assert (page.status_code, "years 1980 to 2199" in page.content.decode()) == (200, True)

@@ -443,7 +443,11 @@ class TestApi:
         assert Reading.objects.get().sensor == north.temperature
 
     @pytest.mark.parametrize(
-        "mapping", ["[]", '{"columns": 5}', '{"timezone": "Mars/Base"}', '{"delimiter": "xx"}', "no json"]
+        "mapping",
+        [
+            *("[]", '{"columns": 5}', '{"timezone": "Mars/Base"}', '{"delimiter": "xx"}', "no json"),
+            '{"columns": [{"name": "\\u0000", "role": "timestamp"}, {"name": "b", "role": "value", "sensor_id": "b"}]}',
+        ],
     )
     def test_a_mapping_that_makes_no_sense_is_refused(
         self, client: Client, people: dict[str, User], north: Plant, mapping: str

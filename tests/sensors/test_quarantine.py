@@ -433,3 +433,29 @@ def test_the_pages_cost_the_same_with_few_and_many_rows(browser: Client, north: 
             assert {browser.get(page).status_code for page in pages} == {200}
         counts.append(len(queries))
     assert counts[0] == counts[1]
+
+
+HOSTILE = [
+    '{"sensor_id":"\\ud800","value":1}',
+    '{"sensor_id":"a\\u0000b","timestamp":"2026-03-01T12:00:00Z","value":1}',
+    '{"sensor_id":"pmp1","timestamp":"2026-03-01T12:00:00Z","value":NaN}',
+    '{"sensor_id":"pmp1","timestamp":"2026-03-01T12:00:00Z","value":1e999}',
+    '{"sensor_id":"pmp1","timestamp":"2026-03-01T12:00:00Z","value":1' + "0" * 400 + "}",
+    '{"sensor_id":{"a":["b"]},"timestamp":[],"value":{}}',
+]
+
+
+def test_a_hostile_row_can_be_looked_at_and_does_not_keep_others_of_its_cause(
+    browser: Client, engineer: User, north: Plant
+) -> None:
+    rows = [refused(north.site, raw=text) for text in HOSTILE]
+    refused(north.site, sensor_id=north.temperature.sensor_id)
+    for row in rows:
+        assert browser.get(reverse("sensors:quarantined", args=[row.pk])).status_code == 200
+    outcome = quarantine.readmit_all(Cause(north.site.pk, "unknown_sensor"), engineer)
+    assert (outcome.admitted, outcome.refused) == (1, len(rows))
+    for row in rows:
+        with pytest.raises(Refused):
+            quarantine.readmit(row, engineer)
+        assert browser.get(reverse("sensors:quarantined", args=[row.pk])).status_code == 200
+    assert browser.get(reverse("sensors:quarantine")).status_code == 200
