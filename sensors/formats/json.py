@@ -65,6 +65,8 @@ _fields = msgspec.json.Decoder(dict[str, msgspec.Raw])
 ROW_FIELDS = ("sensor_id", "timestamp", "value", "quality", "unit")
 # What holds the field of each row in a body by columns.
 LISTS = {"timestamp": "timestamps", "value": "values", "quality": "qualities"}
+# More commas than so many readings have, with fields of the sender's own: a list is counted only once it is built.
+MAX_COMMAS = 20 * MAX_ROWS
 
 
 def parse(body: bytes) -> Columns:
@@ -109,6 +111,9 @@ def _decode(body: bytes) -> tuple[list[Row], list[int] | None, list[Rejection]]:
         pass  # By columns perhaps, or a row that does not fit.
     except msgspec.DecodeError as error:
         raise Refused("malformed_json", f"The body is not valid JSON: {error}", status=400) from error
+    if body.count(b",") > MAX_COMMAS:
+        detail = f"A request may hold {MAX_ROWS:,} readings and this one holds far more; send it in parts."
+        raise Refused("too_many_readings", detail, status=413)
     try:
         series = [_series.decode(body)] if one else _many_series.decode(body)
     except msgspec.DecodeError:
@@ -150,7 +155,7 @@ def _decode_row_by_row(items: list[msgspec.Raw]) -> tuple[list[Row], list[int], 
         for raw in _rows_of(item):
             _require_few(index + 1)
             if isinstance(raw, _Mismatch):
-                rejected.append(Rejection(index, "lists_differ", raw.detail, raw_payload(bytes(item))))
+                rejected.append(Rejection(index, "lists_differ", raw.detail, raw.payload))
             else:
                 try:
                     rows.append(_row.decode(raw))
@@ -165,6 +170,7 @@ class _Mismatch(msgspec.Struct):
     """A row of a body by columns of which nobody knows which value belongs to which time."""
 
     detail: str
+    payload: dict[str, str]
 
 
 def _rows_of(item: msgspec.Raw) -> "Iterator[bytes | _Mismatch]":
@@ -180,7 +186,9 @@ def _rows_of(item: msgspec.Raw) -> "Iterator[bytes | _Mismatch]":
     lengths = {LISTS[field]: len(values) for field, values in lists.items()}
     if len(set(lengths.values())) > 1 or not {"timestamp", "value"} <= lists.keys():
         said = ", ".join(f"{length} {name}" for name, length in lengths.items())
-        yield from repeat(_Mismatch(f"There are {said}; each reading needs one of each."), max(1, *lengths.values()))
+        # Made once for all its rows: to copy the item for each would cost its length times its rows.
+        mismatch = _Mismatch(f"There are {said}; each reading needs one of each.", raw_payload(bytes(item)))
+        yield from repeat(mismatch, max(1, *lengths.values()))
         return
     shared = [(name, _bounded(fields[name])) for name in ("sensor_id", "unit") if name in fields]
     for values in zip(*lists.values(), strict=True):

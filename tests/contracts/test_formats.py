@@ -376,6 +376,23 @@ def test_all_members_of_a_packed_body_count_against_the_limit() -> None:
         gzip.inflate(pack(b"ab") + pack(b"cd"), 3)
 
 
+def test_a_packed_body_of_a_great_many_members_is_refused() -> None:
+    assert gzip.inflate(pack(b"a") * gzip.MAX_MEMBERS, MAX_BODY) == b"a" * gzip.MAX_MEMBERS
+    with pytest.raises(Refused, match="members") as refused:
+        gzip.inflate(pack(b"") * (gzip.MAX_MEMBERS + 1), MAX_BODY)
+    assert (refused.value.code, refused.value.status) == ("malformed_gzip", 400)
+
+
+@pytest.mark.parametrize("size", [1, 2, 7, 22, 64])
+def test_where_a_slice_of_a_packed_body_ends_makes_no_difference(size: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(gzip, "SLICE_BYTES", size)
+    body = pack(b"ab" * 500) + bytes(9) + pack(b"") + pack(b"cd") + bytes(5)
+    assert gzip.inflate(body, 1002) == b"ab" * 500 + b"cd"
+    with pytest.raises(Refused) as refused:
+        gzip.inflate(body, 1001)
+    assert refused.value.code == "body_too_large"
+
+
 class WhatIsStored(TestCase):
     """Whatever is parsed, every row is accepted, a duplicate or refused, and the refused ones are kept."""
 

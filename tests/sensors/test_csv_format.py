@@ -201,6 +201,20 @@ def test_reading_goes_on_from_any_position_as_if_it_had_not_stopped(monkeypatch:
         assert len(set(times)) == 24
 
 
+def test_lines_before_the_table_are_not_looked_for_after_the_end_of_the_file() -> None:
+    class Counted(BytesIO):
+        lines = 0
+
+        def readline(self, size: int | None = -1, /) -> bytes:
+            self.lines += 1
+            return super().readline(size)
+
+    file = Counted(b"time,value\n2026-02-01T12:00:00Z,1\n")
+    layout = guess(file.getvalue(), skip_lines=1000)
+    assert list(csv.read(file, layout)) == []
+    assert file.lines == 3
+
+
 def test_a_line_without_an_end_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("sensors.formats.csv.reader.MAX_LINE_BYTES", 1000)
     data = b"time,value\n" + b"x" * 5000
@@ -213,6 +227,8 @@ def test_a_line_without_an_end_is_refused(monkeypatch: pytest.MonkeyPatch) -> No
     ("changes", "code"),
     [
         ({"columns": []}, "unknown_columns"),
+        ({"skip_lines": -1}, "unknown_columns"),
+        ({"skip_lines": 1001}, "unknown_columns"),
         ({"columns": [csv.Column("a", csv.Role.TIMESTAMP)]}, "unknown_columns"),
         ({"columns": [csv.Column("a", csv.Role.VALUE, "a")]}, "unknown_columns"),
         ({"timezone": "Mars/Base"}, "unknown_timezone"),

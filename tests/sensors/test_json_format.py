@@ -81,6 +81,23 @@ def test_more_readings_than_a_request_may_hold_are_refused_before_they_cost_anyt
     assert (refused.value.code, refused.value.status) == ("too_many_readings", 413)
 
 
+@pytest.mark.parametrize("form", [b'{"sensor_id":"a","timestamps":[],"values":[%s]}', b"[%s]"])
+def test_lists_of_millions_are_refused_before_they_are_built(form: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+    body = form % b",".join([b"1"] * 4_000_000)
+    monkeypatch.setattr(json, "_series", None)  # What would build them.
+    monkeypatch.setattr(json, "_many_series", None)
+    with pytest.raises(Refused) as refused:
+        json.parse(body)
+    assert (refused.value.code, refused.value.status) == ("too_many_readings", 413)
+
+
+def test_what_was_sent_is_kept_once_for_all_rows_of_lists_that_differ() -> None:
+    item = {"sensor_id": "a", "timestamps": [], "values": [1] * 100}
+    columns = json.parse(stdlib_json.dumps(item).encode())
+    assert [(row.index, row.code) for row in columns.rejected] == [(at, "lists_differ") for at in range(100)]
+    assert len({id(row.payload) for row in columns.rejected}) == 1
+
+
 def test_objects_without_an_array_around_them_are_no_json() -> None:
     row = stdlib_json.dumps(ROW).encode()
     with pytest.raises(Refused):

@@ -14,6 +14,7 @@ DELIMITERS = {"\t": "tab", ";": "semicolon", ",": "comma", "|": "bar"}
 ENCODINGS = ("utf-8", "cp1252")
 # A file with more columns than this is no table of readings; each costs a row of the report and of the form.
 MAX_COLUMNS = 2000
+MAX_SKIPPED_LINES = 1000
 
 
 class Role(StrEnum):
@@ -109,8 +110,10 @@ class Layout(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         """Raises Refused when a file could not be read this way; the message says what to change."""
         if not 0 < len(self.columns) <= MAX_COLUMNS:
             raise _refused(f"A file may have {MAX_COLUMNS:,} columns and this one has {len(self.columns):,}.")
-        if self.delimiter not in DELIMITERS or self.encoding not in ENCODINGS or self.skip_lines < 0:
+        if self.delimiter not in DELIMITERS or self.encoding not in ENCODINGS:
             raise _refused("Choose a delimiter and an encoding from those offered.")
+        if not 0 <= self.skip_lines <= MAX_SKIPPED_LINES:
+            raise _refused(f"From 0 to {MAX_SKIPPED_LINES:,} lines may come before the table.")
         if self.delimiter == self.decimal:
             raise _refused("The delimiter and the decimal sign cannot be the same.")
         self.zone()

@@ -101,7 +101,10 @@ def _skip(file: IO[bytes], layout: Layout) -> int:
     skipped = len(BOM) if file.read(len(BOM)) == BOM else 0
     file.seek(skipped)
     for _ in range(layout.skip_lines + layout.header):
-        skipped += len(file.readline(MAX_LINE_BYTES))
+        line = file.readline(MAX_LINE_BYTES)
+        if not line:
+            break
+        skipped += len(line)
     return skipped
 
 
