@@ -1,6 +1,8 @@
 """What people say about stretches of time, and taking it back."""
 
+from datetime import UTC, datetime, timedelta
 from typing import Any
+from urllib.parse import urlencode
 
 from django.contrib.auth.models import User
 from django.db import transaction
@@ -9,6 +11,10 @@ from django.utils import timezone
 from sensors import audit, live
 from sensors.errors import Refused
 from sensors.models import Annotation, Asset
+from sensors.wording import for_machines
+
+# Times of a chart. What lies outside was noted before the model refused it.
+FIRST, LAST = datetime(1980, 1, 1, tzinfo=UTC), datetime(2199, 12, 31, tzinfo=UTC)
 
 
 def add(asset: Asset, by: User, **about: Any) -> Annotation:
@@ -31,3 +37,10 @@ def take_back(annotation: Annotation, by: User) -> None:
         detail = {"kind": annotation.kind, "text": annotation.text, "by": annotation.created_by_id}
         audit.record("take back", f"annotation {annotation.pk}", by=by, site_id=site_id, detail=detail, at=now)
     live.publish("readings", site_id=site_id, asset_id=annotation.asset_id)
+
+
+def window_around(note: Annotation) -> str:
+    """What to ask the charts for, so that they show a note with as much time before and after it."""
+    first, last = max(note.start, FIRST), min(note.end, LAST)
+    margin = max(last - first, timedelta(minutes=10))
+    return urlencode({"from": for_machines(first - margin), "to": for_machines(last + margin)})

@@ -46,12 +46,12 @@ def annotate(request: Request, pk: int) -> HttpResponse:
     form = NewAnnotation(request.POST or None, asset=asset, initial=request.GET.dict())
     if form.is_valid():
         try:
-            annotations.add(asset, request.user, **form.cleaned_data)
+            added = annotations.add(asset, request.user, **form.cleaned_data)
         except ValidationError as error:
             form.add_error(None, error)
         else:
             messages.success(request, "Noted.")
-            return redirect(f"{asset.get_absolute_url()}#annotations")
+            return redirect(f"{asset.get_absolute_url()}?{annotations.window_around(added)}#annotations")
     status = 422 if form.is_bound else 200
     return render(request, "sensors/annotate.html", {"asset": asset, "form": form}, status=status)
 

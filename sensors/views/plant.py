@@ -10,7 +10,7 @@ from django.shortcuts import get_object_or_404, render
 from django.utils import timezone
 from django.views.decorators.http import require_safe
 
-from sensors import quarantine
+from sensors import annotations, quarantine
 from sensors import series as stretch
 from sensors.discovery import WAITING_ROOM
 from sensors.forms import HealthFilter, Period
@@ -145,14 +145,8 @@ def _annotations(request: Request, asset: Asset) -> list[Annotation]:
     rows = Annotation.objects.standing().filter(asset=asset).select_related("sensor", "created_by")
     found = list(rows[: NOTES_ON_PAGE + 1])
     for row in found:
-        row.in_charts = _window_around(row)
+        row.in_charts = annotations.window_around(row)
     return found
-
-
-def _window_around(note: Annotation) -> str:
-    """What to ask the charts for, so that they show a note with as much time before and after it."""
-    margin = max(note.end - note.start, timedelta(minutes=10))
-    return urlencode({"from": for_machines(note.start - margin), "to": for_machines(note.end + margin)})
 
 
 def _with_latest(sensors: "QuerySet[Sensor]") -> "QuerySet[Sensor]":

@@ -75,5 +75,5 @@ def test_an_upload_while_the_database_is_gone_is_to_be_sent_again(
         raise trouble
 
     monkeypatch.setattr("config.uploads.authenticate_key", fail)
-    status, _, body, _ = post((b"x-api-key", b"sm_1"), (b"content-length", b"9"), path="/api/v1/imports/")
+    status, _, body, _ = post((b"x-api-key", b"sm_1"), (b"content-length", b"9"), path="/api/v1/imports/", chunks=1)
     assert (status, body["code"]) == (503, "database_busy")

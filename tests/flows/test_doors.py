@@ -114,7 +114,7 @@ def test_many_single_readings_at_once_share_transactions_and_none_is_lost(doors:
     async def send_all() -> list[httpx.Response]:
         limits = httpx.Limits(max_connections=40)
         headers = {"X-API-Key": doors.keys["open"]}
-        async with httpx.AsyncClient(base_url=doors.platform.url, headers=headers, limits=limits) as client:
+        async with httpx.AsyncClient(base_url=doors.platform.url, headers=headers, limits=limits, timeout=60) as client:
             rows = [reading("load.2", (start + timedelta(seconds=n)).isoformat()) for n in range(400)]
             return await asyncio.gather(*(client.post("/api/v1/readings/", json=row) for row in [*rows, *rows[:50]]))
 

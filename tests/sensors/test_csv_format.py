@@ -251,3 +251,9 @@ def test_two_columns_cannot_be_the_same_sensor_and_units_must_be_known() -> None
     for columns in ([time, a, msgspec.structs.replace(b, sensor_id="a")], [time, msgspec.structs.replace(a, unit="x")]):
         with pytest.raises(Refused):
             msgspec.structs.replace(layout, columns=columns).check()
+
+
+def test_a_column_with_an_endless_name_is_read_without_a_unit() -> None:
+    name = "a" + " " * 60_000 + "[°C]"
+    found = csv.guess(f"time,{name}\n2026-01-01T00:00:00Z,5\n".encode())
+    assert found.columns[1].unit == ""

@@ -37,6 +37,8 @@ _EPOCHS = {
     16: TimeFormat.EPOCH_US,
     19: TimeFormat.EPOCH_NS,
 }
+# No column of a table of readings has a longer name.
+MAX_NAME = 200
 _UNIT = re.compile(r"(?P<name>.*?)\s*(\[(?P<square>[^\[\]]*)\]|\((?P<round>[^()]*)\))\s*\Z")
 
 
@@ -200,13 +202,18 @@ def _written(one: _Seen, pattern: re.Pattern[str]) -> TimeFormat:
     return TimeFormat.MONTH_FIRST if halves else TimeFormat.DAY_FIRST
 
 
+def _unit_part(name: str) -> re.Match[str] | None:
+    # What has to be looked at grows with the square of the name's length.
+    return _UNIT.match(name) if len(name) <= MAX_NAME else None
+
+
 def _split_unit(name: str) -> tuple[str, str]:
     """`Temperature [°C]` is a name and a unit; `Pump (inlet)` is a name.
 
     >>> _split_unit("Temperature [°C]"), _split_unit("Pump (inlet)")
     (('Temperature', '°C'), ('Pump (inlet)', ''))
     """
-    found = _UNIT.match(name)
+    found = _unit_part(name)
     unit = units.canonical(found["square"] or found["round"] or "?") if found else None
     return (found["name"], unit) if found and found["name"] and unit else (name, "")
 
@@ -217,7 +224,7 @@ def unknown_unit(name: str) -> str:
     >>> unknown_unit("Pressure [inHg]"), unknown_unit("Pressure [bar]"), unknown_unit("Pump (inlet)")
     ('inHg', '', '')
     """
-    found = _UNIT.match(name)
+    found = _unit_part(name)
     unit = (found["square"] or "").strip() if found else ""
     return unit if unit and units.canonical(unit) is None else ""
 
