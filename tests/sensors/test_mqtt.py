@@ -222,8 +222,8 @@ class TestWithABroker:
     ) -> None:
         numbers = itertools.count()
         for _ in range(3):
-            publish_series(broker, north, [next(numbers) for _ in range(2000)])
             before = Reading.objects.count()
+            publish_series(broker, north, [next(numbers) for _ in range(2000)])
             wait_for(lambda before=before: Reading.objects.count() > before)  # type: ignore[misc]
             bridge.kill()
             bridge.start()
