@@ -4,8 +4,10 @@ Loaded with `-p` so that the addresses stand in the environment before Django re
 REDIS_URL set, those servers are used instead.
 """
 
+import faulthandler
 import os
 import shutil
+import sys
 import tempfile
 from collections.abc import Generator
 from contextlib import ExitStack
@@ -17,6 +19,11 @@ import pytest
 from sensors import embedded
 
 _servers = ExitStack()
+
+# pytest-timeout raises an exception in the main thread, which does not end a wait for other threads or a fixture that
+# hangs while it is taken down. Beyond these seconds the process says where every thread stands, and ends.
+TEST_SECONDS = 600
+TAKE_DOWN_SECONDS = 180
 
 
 def _start() -> None:
@@ -40,6 +47,23 @@ def _start() -> None:
 
 
 _start()
+# Pytest puts other files in the place of standard error while a test runs.
+_terminal = os.dup(sys.__stderr__.fileno())
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_runtest_setup() -> Generator[None, None, None]:
+    faulthandler.dump_traceback_later(TEST_SECONDS, exit=True, file=_terminal)
+    return (yield)
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_runtest_teardown() -> Generator[None, None, None]:
+    faulthandler.dump_traceback_later(TAKE_DOWN_SECONDS, exit=True, file=_terminal)
+    try:
+        return (yield)
+    finally:
+        faulthandler.cancel_dump_traceback_later()
 
 
 @pytest.hookimpl(wrapper=True)
