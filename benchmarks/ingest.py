@@ -249,7 +249,7 @@ def run_scored() -> list[dict[str, Any]]:
 
 
 def run_growth() -> list[dict[str, Any]]:
-    """The rate at 50 million stored rows against that at none, and the web process's memory over 20 million."""
+    """The rate at GROWTH_ROWS stored rows against that at none, and the web process's memory over FLAT_ROWS."""
     from sensors import embedded
 
     with plant_with(SENSORS) as plant, worker_stopped(plant):
@@ -270,8 +270,8 @@ def run_growth() -> list[dict[str, Any]]:
             database.execute("CHECKPOINT")
         last = bulk(plant, past(20))["rows_per_second"]
     return [
-        row("rate at 50 million rows", last, "readings/s", None, True, first),
-        row("rate at 50 million rows, share of the first", last / first, "", 0.85, last >= 0.85 * first),
-        row("20 million rows at", flat["rows_per_second"], "readings/s", None, True),
+        row(f"rate at {GROWTH_ROWS / 1e6:g} million rows", last, "readings/s", None, True, first),
+        row(f"rate at {GROWTH_ROWS / 1e6:g} million rows, share", last / first, "", 0.85, last >= 0.85 * first),
+        row(f"{FLAT_ROWS / 1e6:g} million rows at", flat["rows_per_second"], "readings/s", None, True),
         row("web process grew by", after - before, "MiB", 30, after - before <= 30),
     ]
