@@ -77,7 +77,8 @@ class FastDoor:
     async def _serve(self, scope: Scope, headers: dict[str, str], key: str, receive_message: Receive) -> Answer:
         principal = await self._principal(key)
         require_rate(principal)
-        query = dict(parse_qsl(scope["query_string"].decode("latin-1"), keep_blank_values=True))
+        asked = scope["query_string"].decode("latin-1")
+        query = dict(parse_qsl(asked, keep_blank_values=True)) if asked else {}
         is_small = headers.get("content-length", "").isdigit() and int(headers["content-length"]) <= SMALL_BYTES
         if not is_small:
             return await self._serve_large(scope["path"], query, headers, principal, receive_message)
