@@ -69,7 +69,6 @@ def score_batches(batches: list[ReadingBatch]) -> None:
 
     Sensors that nobody has placed yet are not scored.
     """
-    batches = outbox.with_spans(batches)
     spans = _spans(batches)
     # In one order everywhere, or two workers could wait for each other.
     locked = Sensor.objects.select_for_update(of=("self",), no_key=True).order_by("pk")
@@ -84,6 +83,8 @@ def score_batches(batches: list[ReadingBatch]) -> None:
 
 
 def _found_in(batches: list[ReadingBatch]) -> AnomalyQuerySet:
+    if not batches:
+        return Anomaly.objects.none()
     overlapping = (
         Q(sensor=span.sensor, start__lte=_datetime(span.last), end__gte=_datetime(span.first))
         for span in _spans(batches)
@@ -119,11 +120,8 @@ def _restate(anomaly: Anomaly, event: Event, start: datetime, end: datetime) -> 
 
 def _spans(batches: list[ReadingBatch]) -> list[Span]:
     """Where the batches hold readings; spans of one sensor that touch are one."""
-    parts = sorted(
-        Span(sensor, first, last)
-        for batch in batches
-        for sensor, first, last in zip(batch.sensors, _us(batch.firsts), _us(batch.lasts), strict=True)
-    )
+    _, *columns = outbox.spans(batches)
+    parts = sorted(map(Span, *(column.tolist() for column in columns)))
     spans: list[Span] = []
     for part in parts:
         if spans and spans[-1].sensor == part.sensor and part.first <= spans[-1].last + SPAN_GAP_US:
