@@ -139,7 +139,7 @@ class Layout(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             raise _refused("Two columns are given to the same sensor.")
         for column in self.columns:
             if column.unit and units.canonical(column.unit) is None:
-                raise Refused("unknown_unit", f"Unit {column.unit!r} of column {column.name!r} is not known.", 400)
+                raise Refused("unknown_unit", f"Column {column.name!r}: {units.not_known(column.unit)}", 400)
 
 
 def parse_layout(data: Any) -> Layout:

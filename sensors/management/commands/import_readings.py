@@ -77,7 +77,7 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         if options["sensor"] and units.canonical(options["unit"] or "?") is None:
-            raise CommandError(f"Unit {options['unit']!r} is not known. Known: {', '.join(units.CONVERSIONS)}.")
+            raise CommandError(units.not_known(options["unit"] or ""))
         try:
             file = options["file"].open("rb")
         except OSError as error:
