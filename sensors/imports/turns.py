@@ -205,7 +205,7 @@ class _Turn:
         row.report = msgspec.to_builtins(report)
 
     def _store_block(self, row: Import, chunk: csv.Chunk) -> None:
-        row.new_sensors += self._create_sensors(chunk.columns)
+        row.new_sensors += self._create_sensors(chunk)
         stored = store_batch(chunk.columns, source="import", sender=self.sender, mode=ReadingBatch.Mode.HISTORY)
         if stored.accepted:
             self._keep(row, chunk.columns)
@@ -224,7 +224,7 @@ class _Turn:
             report.keep([sensor.sensor_id for sensor in kept])
             row.report = msgspec.to_builtins(report)
 
-    def _create_sensors(self, columns: Columns) -> int:
-        unit_of = {name: unit for name, unit in units_sent(columns) if name not in self.known}
+    def _create_sensors(self, chunk: csv.Chunk) -> int:
+        unit_of = {name: unit for name, unit in units_sent(chunk.columns) if name not in self.known}
         self.known |= unit_of.keys()
-        return create_sensors(unit_of, self.row.site_id, self.row.asset)
+        return create_sensors(unit_of, chunk.names, self.row.site_id, self.row.asset)

@@ -102,7 +102,7 @@ def test_date_and_time_of_day_may_be_two_columns() -> None:
         ("Druck (bar)", "Druck", "bar"),
         ("Pump (inlet)", "Pump_inlet_", ""),
         ("p101.temperature", "p101.temperature", ""),
-        ("Öl Druck [kPa]", "l_Druck", "kPa"),
+        ("Öl Druck [kPa]", "Oel_Druck", "kPa"),
         ("Druck [mbar]", "Druck", "mbar"),
         ("Drehzahl [U/min]", "Drehzahl", "rpm"),
         ("Drehzahl (1/min)", "Drehzahl", "rpm"),
@@ -119,6 +119,50 @@ def test_sensor_and_unit_are_taken_from_the_name_of_a_column(header: str, sensor
 def test_a_column_named_as_a_known_sensor_is_that_sensor() -> None:
     text = b"time,Pump [bar],b\n2026-02-01T12:00:00Z,1,2\n"
     assert csv.guess(text, known=frozenset(["Pump"])).columns[1].sensor_id == "Pump"
+
+
+@pytest.mark.parametrize(
+    ("names", "keys"),
+    [
+        (["Öl", "Oel"], ["Oel_2", "Oel"]),
+        (["Temp [°C]", "Temp [°F]"], ["Temp", "Temp_2"]),
+        (["Pump 1", "Pump (a)", "Pump_1"], ["Pump_1_2", "Pump__a_", "Pump_1"]),
+        (["T", "T", "T_2"], ["T", "T_3", "T_2"]),
+        (["x" * 150, "x" * 150], ["x" * 100, "x" * 98 + "_2"]),
+    ],
+)
+def test_columns_whose_names_become_one_key_are_never_merged(names: list[str], keys: list[str]) -> None:
+    layout = guess(f"time,{','.join(names)}\n2026-02-01T12:00:00Z{',1' * len(names)}\n")
+    layout.check()
+    assert [column.sensor_id for column in layout.columns[1:]] == keys
+
+
+def test_a_mapping_that_gives_two_columns_to_one_sensor_is_refused_by_their_names() -> None:
+    time, a, b = guess("time,Inlet,Outlet\n2026-02-01T12:00:00Z,1,2\n").columns
+    layout = csv.Layout([time, a, msgspec.structs.replace(b, sensor_id="Inlet")])
+    with pytest.raises(Refused, match=r"columns 'Inlet' and 'Outlet' .* sensor 'Inlet'"):
+        layout.check()
+
+
+@pytest.mark.parametrize("block", [64, 512 * 1024])
+def test_rows_whose_names_become_one_key_are_not_merged(monkeypatch: pytest.MonkeyPatch, block: int) -> None:
+    monkeypatch.setattr("sensors.formats.csv.reader.BLOCK_BYTES", block)
+    rows = [f"2026-02-01T12:00:0{at}Z,{name},{at}\n" for at, name in enumerate(["Pump 1", "x", "Pump_1", " Pump 1 "])]
+    data = ("time,tag,value\n" + "".join(rows)).encode()
+    chunks = list(csv.read(BytesIO(data), guess(data)))
+    found = [(name, value) for chunk in chunks for name, _, value in readings(chunk.columns)]
+    assert found == [("Pump_1", 0), ("x", 1), ("Pump_1", 3)]
+    (refused,) = [row for chunk in chunks for row in chunk.columns.rejected]
+    assert (refused.index, refused.code) == (2, "sensor_name_clash")
+    assert "'Pump_1' and 'Pump 1'" in refused.detail
+    assert chunks[-1].names == {"Pump_1": "Pump 1", "x": ""}
+
+
+def test_a_column_of_numbers_taken_for_names_of_sensors_ends_the_reading(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sensors.formats.csv.reader.MAX_SENSORS", 2)
+    data = "time,tag,value\n" + "".join(f"2026-02-01T12:00:00Z,{name},1\n" for name in range(3))
+    with pytest.raises(Refused, match="more than 2 names"):
+        read(data)
 
 
 def test_decimal_commas_foreign_encodings_and_lines_before_the_table_are_recognised() -> None:

@@ -94,6 +94,16 @@ def test_new_sensors_wait_to_be_placed_or_go_to_the_chosen_asset_and_are_kept_fo
         assert asset is None or sensor.asset == asset
 
 
+def test_a_new_sensor_is_named_as_its_column_without_the_unit(receive: Callable[..., Import]) -> None:
+    wide = WIDE.replace("Temp", "Öl Temp").replace("Druck", "Öl-Temp")
+    for text in (wide, "time,tag,value\n2026-01-01T00:00:00Z,Lüfter 1,5\n", "time,Wert\n2026-01-01T00:00:00Z,5\n"):
+        row = receive(text)
+        imports.run(row)
+        assert finish(row).state == State.DONE
+    names = dict(Sensor.objects.filter(status="discovered").values_list("sensor_id", "name"))
+    assert names == {"Oel_Temp": "Öl Temp", "Oel-Temp": "Öl-Temp", "Luefter_1": "Lüfter 1", "history": ""}
+
+
 def test_history_imported_into_a_known_sensor_is_kept_and_the_check_and_the_result_say_so(
     receive: Callable[..., Import], north: Plant, client: Client, people: dict[str, User], settings: LazySettings
 ) -> None:

@@ -6,24 +6,15 @@ import re
 from collections import Counter
 from dataclasses import dataclass
 
-from sensors import units
+import msgspec
+
 from sensors.errors import Refused
 from sensors.formats import MAX_SENSOR_ID, as_sensor_id
 from sensors.formats.csv.layout import DELIMITERS, MAX_COLUMNS, Column, Layout, Role, TimeFormat
+from sensors.formats.csv.names import keys_apart, says, split_unit
 from sensors.formats.csv.reader import BOM
 
 SAMPLE_LINES = 100
-# Names that say what a column holds, compared without case.
-NAMES = {
-    Role.TIMESTAMP: ("timestamp", "time", "datetime", "date", "ts", "zeit", "datum", "uhrzeit", "zeitstempel", "_time"),
-    Role.SENSOR: (
-        *("sensor", "sensor_id", "sensorid", "tag", "tagname", "tag name", "tag_name", "name", "channel", "signal"),
-        *("point", "variable", "metric", "entity_id", "messstelle", "kanal"),
-    ),
-    Role.VALUE: ("value", "reading", "measurement", "val", "wert", "messwert", "state", "_value"),
-    Role.QUALITY: ("quality", "qualität"),
-    Role.UNIT: ("unit", "units", "uom", "einheit"),
-}
 _NUMBER = re.compile(r"[+-]?(\d+([.,]\d*)?|[.,]\d+)([eE][+-]?\d+)?\Z")
 _DECIMAL_COMMA = re.compile(r"[+-]?\d*,\d+([eE][+-]?\d+)?\Z")
 _TIME_OF_DAY = r"\d{1,2}:\d\d(:\d\d([.,]\d+)?)?( ?[ap]\.?m\.?)?"
@@ -37,9 +28,6 @@ _EPOCHS = {
     16: TimeFormat.EPOCH_US,
     19: TimeFormat.EPOCH_NS,
 }
-# No column of a table of readings has a longer name.
-MAX_NAME = 200
-_UNIT = re.compile(r"(?P<name>.*?)\s*(\[(?P<square>[^\[\]]*)\]|\((?P<round>[^()]*)\))\s*\Z")
 
 
 def guess(sample: bytes, *, stem: str = "", known: frozenset[str] = frozenset()) -> Layout:
@@ -71,9 +59,8 @@ def guess(sample: bytes, *, stem: str = "", known: frozenset[str] = frozenset())
     ]
     decimal = "," if delimiter != "," and any(_DECIMAL_COMMA.match(c) for one in seen for c in one.cells) else "."
     roles, time_format = _roles(seen)
-    columns = [_column(one, roles[one.place], stem, known, header=header) for one in seen]
     return Layout(
-        columns=columns,
+        columns=_columns(seen, roles, stem, known, header=header),
         delimiter=delimiter,
         decimal="," if decimal == "," else ".",
         encoding=encoding,
@@ -92,8 +79,7 @@ class _Seen:
     cells: list[str]
 
     def named(self, role: Role) -> bool:
-        plain = _split_unit(self.name)[0].lower()
-        return plain in NAMES[role]
+        return says(self.name, role)
 
     def mostly(self, pattern: re.Pattern[str]) -> bool:
         return bool(self.cells) and 2 * sum(bool(pattern.match(cell)) for cell in self.cells) >= len(self.cells)
@@ -202,37 +188,19 @@ def _written(one: _Seen, pattern: re.Pattern[str]) -> TimeFormat:
     return TimeFormat.MONTH_FIRST if halves else TimeFormat.DAY_FIRST
 
 
-def _unit_part(name: str) -> re.Match[str] | None:
-    # What has to be looked at grows with the square of the name's length.
-    return _UNIT.match(name) if len(name) <= MAX_NAME else None
-
-
-def _split_unit(name: str) -> tuple[str, str]:
-    """`Temperature [°C]` is a name and a unit; `Pump (inlet)` is a name.
-
-    >>> _split_unit("Temperature [°C]"), _split_unit("Pump (inlet)")
-    (('Temperature', '°C'), ('Pump (inlet)', ''))
-    """
-    found = _unit_part(name)
-    unit = units.canonical(found["square"] or found["round"] or "?") if found else None
-    return (found["name"], unit) if found and found["name"] and unit else (name, "")
-
-
-def unknown_unit(name: str) -> str:
-    """The unit that the name of a column puts in square brackets, if nobody knows it.
-
-    >>> unknown_unit("Pressure [inHg]"), unknown_unit("Pressure [bar]"), unknown_unit("Pump (inlet)")
-    ('inHg', '', '')
-    """
-    found = _unit_part(name)
-    unit = (found["square"] or "").strip() if found else ""
-    return unit if unit and units.canonical(unit) is None else ""
+def _columns(
+    seen: list[_Seen], roles: dict[int, Role], stem: str, known: frozenset[str], *, header: bool
+) -> list[Column]:
+    columns = [_column(one, roles[one.place], stem, known, header=header) for one in seen]
+    names = [split_unit(column.name)[0] for column in columns]
+    keys = keys_apart(names, [column.sensor_id for column in columns])
+    return [msgspec.structs.replace(column, sensor_id=key) for column, key in zip(columns, keys, strict=True)]
 
 
 def _column(one: _Seen, role: Role, stem: str, known: frozenset[str], *, header: bool) -> Column:
     if role is not Role.VALUE:
         return Column(one.name, role)
-    name, unit = _split_unit(one.name)
+    name, unit = split_unit(one.name)
     if one.name in known:
         return Column(one.name, role, one.name, unit)
     generic = not header or one.named(Role.VALUE)

@@ -135,8 +135,10 @@ class Layout(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
                 raise _refused(
                     f"Say which sensor the column {column.name!r} is; a key has 1 to {MAX_SENSOR_ID} characters."
                 )
-        if len({column.sensor_id for column in chosen}) < len(chosen):
-            raise _refused("Two columns are given to the same sensor.")
+            twin = next(other for other in chosen if other.sensor_id == column.sensor_id)
+            if twin is not column:
+                detail = f"The columns {twin.name!r} and {column.name!r} are both given to the sensor"
+                raise _refused(f"{detail} {column.sensor_id!r}; name another one for one of them.")
         for column in self.columns:
             if column.unit and units.canonical(column.unit) is None:
                 raise Refused("unknown_unit", f"Column {column.name!r}: {units.not_known(column.unit)}", 400)

@@ -102,7 +102,7 @@ class Command(BaseCommand):
         with tqdm(total=size, unit="B", unit_scale=True, desc="Checking" if dry_run else "Storing") as bar:
             for chunk in csv.read(file, layout):
                 with transaction.atomic():
-                    for said in newcomers.create(chunk.columns):
+                    for said in newcomers.create(chunk):
                         self.stderr.write(said)
                     stored = store_batch(
                         chunk.columns, source="import", sender=newcomers.sender, mode=ReadingBatch.Mode.HISTORY
@@ -193,9 +193,9 @@ class _Newcomers:
         """Whoever may start this command may do everything; a named site narrows which sensors are meant."""
         return Sender(user=User(is_superuser=True), site_id=self.site.pk) if self.site else None
 
-    def create(self, columns: Columns) -> list[str]:
+    def create(self, chunk: csv.Chunk) -> list[str]:
         """Returns what to tell about it. Raises CommandError when there are several sites and none is named."""
-        unit_of = {name: unit for name, unit in imports.units_sent(columns) if name not in self.seen}
+        unit_of = {name: unit for name, unit in imports.units_sent(chunk.columns) if name not in self.seen}
         self.seen |= unit_of.keys()
         known = Sensor.objects.filter(sensor_id__in=list(unit_of))
         known = known.filter(site=self.site) if self.site else known
@@ -204,9 +204,13 @@ class _Newcomers:
             return []
         site = self.site or _only_site(new[0])
         asset, _ = Asset.objects.get_or_create(site=site, name="Imported", defaults={"level": Asset.Level.AREA})
-        imports.create_sensors({name: unit_of[name] for name in new}, site.pk, asset)
+        imports.create_sensors({name: unit_of[name] for name in new}, chunk.names, site.pk, asset)
         created = Sensor.objects.filter(site=site, sensor_id__in=new)
-        return [f"Sensor {one.sensor_id} is new: created on asset {asset} of site {site}." for one in created]
+        return [f"Sensor {_called(one)} is new: created on asset {asset} of site {site}." for one in created]
+
+
+def _called(sensor: Sensor) -> str:
+    return f"{sensor.sensor_id} ({sensor.name})" if sensor.name else sensor.sensor_id
 
 
 def _only_site(sensor_id: str) -> Site:
