@@ -79,6 +79,13 @@ def test_wide_long_and_single_files_are_told_apart(text: str, kind: str) -> None
         ("13/02/2026 12:00:00", "2026-02-13T12:00:00"),
         ("02/13/2026 11:59:59 PM", "2026-02-13T23:59:59"),
         ("2/13/2026 12:00:00 am", "2026-02-13T00:00:00"),
+        ("31.12.25", "2025-12-31T00:00:00"),
+        ("1.2.26 12:00", NOON),
+        ("12/31/25", "2025-12-31T00:00:00"),
+        ("31-12-98 23:59", "1998-12-31T23:59:00"),
+        ("2/1/26 12:00:00 p.\u00a0m.", NOON),
+        ("2/1/2026 12:00\u202fPM", NOON),
+        ("2026-02-01 12:00:00 PM", NOON),
         ("1769947200", NOON),
         ("1769947200.5", NOON + ".500000"),
         ("1769947200000", NOON),
@@ -93,6 +100,40 @@ def test_common_ways_to_write_a_time_are_recognised(time: str, expected: str) ->
 def test_date_and_time_of_day_may_be_two_columns() -> None:
     text = "Date,Time,A\n01/31/2026,1:05:09 PM,1\n01/31/2026,12:05:09 AM,2\n"
     assert read(text, timezone="UTC")[0] == [("A", "2026-01-31T13:05:09", 1.0), ("A", "2026-01-31T00:05:09", 2.0)]
+
+
+@pytest.mark.parametrize(
+    ("date", "time_of_day", "expected"),
+    [
+        ("01/02/26", "1:05 PM", "2026-01-02T13:05:00"),
+        ("1/2/2026", "12:05:09 am", "2026-01-02T00:05:09"),
+        ("01/02/2026", "13:05", "2026-02-01T13:05:00"),
+        ("2026-01-02", "1:05 p.m.", "2026-01-02T13:05:00"),
+        ("02.01.26", "1:05 PM", "2026-01-02T13:05:00"),
+    ],
+)
+def test_hours_of_half_a_day_beside_a_date_say_that_the_month_comes_first(
+    date: str, time_of_day: str, expected: str
+) -> None:
+    text = f"Date,Time,A\n{date},{time_of_day},1\n"
+    assert read(text, timezone="UTC") == ([("A", expected, 1.0)], [])
+
+
+@pytest.mark.parametrize("first", ["sep=;", '"sep=;"', "SEP=;;;"])
+@pytest.mark.parametrize("end", ["\n", "\r\n"])
+def test_the_line_that_tells_a_spreadsheet_what_parts_the_columns_is_no_data(first: str, end: str) -> None:
+    text = "\ufeff" + end.join([first, "Zeit;a,b;c", "01.02.2026 12:00;1,5;2", ""])
+    layout = guess(text)
+    assert (layout.delimiter, layout.decimal, layout.skip_lines, layout.header) == (";", ",", 1, True)
+    assert read(text, timezone="UTC") == ([("a_b", NOON, 1.5), ("c", NOON, 2.0)], [])
+
+
+@pytest.mark.parametrize("sign", ["\t", ",", "|", "^", "~", "#"])
+def test_the_first_line_may_name_any_sign_that_can_part_columns(sign: str) -> None:
+    text = f"sep={sign}\nLogger 5;3\ntime;;{sign}a\n{NOON}Z{sign}1\n"
+    assert read(text) == ([("a", NOON, 1.0)], [])
+    with pytest.raises(Refused, match="'5' parts the columns"):
+        guess(f"sep=5\ntime,a\n{NOON}Z,1\n")
 
 
 @pytest.mark.parametrize(
@@ -277,7 +318,7 @@ def test_a_line_without_an_end_is_refused(monkeypatch: pytest.MonkeyPatch) -> No
         ({"columns": [csv.Column("a", csv.Role.VALUE, "a")]}, "unknown_columns"),
         ({"timezone": "Mars/Base"}, "unknown_timezone"),
         ({"timezone": "../../etc/passwd"}, "unknown_timezone"),
-        ({"delimiter": "#"}, "unknown_columns"),
+        ({"delimiter": ":"}, "unknown_columns"),
         ({"decimal": ",", "delimiter": ","}, "unknown_columns"),
         ({"encoding": "rot13"}, "unknown_columns"),
     ],

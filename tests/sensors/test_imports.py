@@ -378,6 +378,31 @@ class TestPages:
         assert text.count("is not known") == 1
         assert "unit inHg is not known" in text
 
+    @pytest.mark.parametrize(
+        ("rows", "said"),
+        [
+            (["03.04.25 9:00"], "is read as 3 April 2025, 09:00:00. It could also mean 4 March 2025, 09:00:00"),
+            (["03/04/25", "13/04/25"], "is read as 3 April 2025, 00:00:00.<"),
+            (["1767225600"], "is read as 1 January 2026, 00:00:00.<"),
+            (["03/03/25"], "is read as 3 March 2025, 00:00:00.<"),
+            (["yesterday"], "cannot be read that way"),
+        ],
+    )
+    def test_how_the_times_were_understood_is_said(
+        self, client: Client, people: dict[str, User], receive: Callable[..., Import], rows: list[str], said: str
+    ) -> None:
+        client.force_login(people["engineer"])
+        row = receive("time;a\n" + "".join(f"{at};5\n" for at in rows))
+        assert said in client.get(row.get_absolute_url()).content.decode()
+
+    def test_a_delimiter_that_the_file_names_stays_a_choice(
+        self, client: Client, people: dict[str, User], receive: Callable[..., Import]
+    ) -> None:
+        client.force_login(people["engineer"])
+        row = receive("sep=^\ntime^a\n2026-01-01T00:00:00Z^5\n")
+        client.post(reverse("sensors:import-start", args=[row.pk]), self.mapping(row, do="run"))
+        assert finish(row).stored == 1
+
     def test_a_mapping_that_makes_no_sense_is_shown_again_with_the_reason(
         self, client: Client, people: dict[str, User], receive: Callable[..., Import]
     ) -> None:

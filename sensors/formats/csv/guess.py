@@ -4,23 +4,28 @@ import codecs
 import csv
 import re
 from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import msgspec
 
 from sensors.errors import Refused
 from sensors.formats import MAX_SENSOR_ID, as_sensor_id
-from sensors.formats.csv.layout import DELIMITERS, MAX_COLUMNS, Column, Layout, Role, TimeFormat
+from sensors.formats.csv.layout import DELIMITERS, MAX_COLUMNS, Column, Layout, Role, TimeFormat, is_delimiter
 from sensors.formats.csv.names import keys_apart, says, split_unit
 from sensors.formats.csv.reader import BOM
 
 SAMPLE_LINES = 100
 _NUMBER = re.compile(r"[+-]?(\d+([.,]\d*)?|[.,]\d+)([eE][+-]?\d+)?\Z")
 _DECIMAL_COMMA = re.compile(r"[+-]?\d*,\d+([eE][+-]?\d+)?\Z")
-_TIME_OF_DAY = r"\d{1,2}:\d\d(:\d\d([.,]\d+)?)?( ?[ap]\.?m\.?)?"
+_HALF = r"[ap]\.?\s?m\.?"
+_TIME_OF_DAY = rf"\d{{1,2}}:\d\d(:\d\d([.,]\d+)?)?(\s?{_HALF})?"
 _ISO = re.compile(rf"\d{{4}}-\d\d-\d\d([T ]{_TIME_OF_DAY} ?(Z|[+-]\d\d(:?\d\d)?)?)?\Z", re.IGNORECASE)
-_LOCAL = re.compile(rf"(\d{{1,2}})([./-])(\d{{1,2}})\2\d{{4}}([T ]+{_TIME_OF_DAY})?\Z", re.IGNORECASE)
+_LOCAL = re.compile(rf"(\d{{1,2}})([./-])(\d{{1,2}})\2(\d{{4}}|\d\d)([T ]+{_TIME_OF_DAY})?\Z", re.IGNORECASE)
 _CLOCK = re.compile(_TIME_OF_DAY + r"\Z", re.IGNORECASE)
+_HALF_OF_DAY = re.compile(rf".*\d\s?{_HALF}\Z", re.IGNORECASE)
+# The first line by which a spreadsheet is told what parts the columns.
+_SEPARATOR = re.compile(r'"?sep=(.)"?\1*\Z', re.IGNORECASE)
 # Numbers that are times between 2001 and 2286 in seconds, milli-, micro- or nanoseconds, by their digits.
 _EPOCHS = {
     10: TimeFormat.EPOCH_S,
@@ -40,7 +45,8 @@ def guess(sample: bytes, *, stem: str = "", known: frozenset[str] = frozenset())
     lines = [line.rstrip("\r") for line in text.split("\n")]
     # The last line of a sample may be cut off.
     lines = (lines[:-1] if len(lines) > 1 and len(sample) > 4096 else lines)[:SAMPLE_LINES]
-    delimiter, skip = _delimiter(lines)
+    said = _SEPARATOR.match(lines[0].strip(" "))
+    delimiter, skip = _after_separator(said[1], lines) if said else _delimiter(lines, DELIMITERS)
     try:
         rows = [row for row in csv.reader(lines[skip:], delimiter=delimiter) if any(cell.strip() for cell in row)]
     except csv.Error as error:
@@ -108,10 +114,17 @@ def _decode(sample: bytes) -> tuple[str, str]:
         return sample.decode("cp1252", errors="replace"), "cp1252"
 
 
-def _delimiter(lines: list[str]) -> tuple[str, int]:
+def _after_separator(delimiter: str, lines: list[str]) -> tuple[str, int]:
+    """The delimiter that the first line names, and how many lines come before the table. Raises Refused: it is none."""
+    if not is_delimiter(delimiter):
+        raise Refused("unknown_columns", f"The first line says that {delimiter!r} parts the columns; it cannot.", 400)
+    return delimiter, _delimiter(lines[1:], [delimiter])[1] + 1
+
+
+def _delimiter(lines: list[str], candidates: Iterable[str]) -> tuple[str, int]:
     """The delimiter that most lines agree on, and how many lines come before the table."""
     best: tuple[int, str, int] = (0, "", 0)
-    for delimiter in DELIMITERS:
+    for delimiter in candidates:
         try:
             widths = [len(next(csv.reader([line], delimiter=delimiter), [])) for line in lines]
         except csv.Error:
@@ -162,7 +175,8 @@ def _times(seen: list[_Seen]) -> tuple[list[int], TimeFormat]:
     for pattern in (_ISO, _LOCAL):
         for one in ordered:
             if one.mostly(pattern):
-                return [one.place, *_time_of_day(seen, one)], _written(one, pattern)
+                times_of_day = _times_of_day(seen, one)
+                return [each.place for each in (one, *times_of_day)], _written(one, times_of_day, pattern)
     for one in ordered:
         kind = one.epoch()
         if kind and (one.named(Role.TIMESTAMP) or one.place == 0):
@@ -170,13 +184,14 @@ def _times(seen: list[_Seen]) -> tuple[list[int], TimeFormat]:
     return [one.place for one in ordered if one.named(Role.TIMESTAMP)][:1], TimeFormat.ISO
 
 
-def _time_of_day(seen: list[_Seen], date: _Seen) -> list[int]:
+def _times_of_day(seen: list[_Seen], date: _Seen) -> list[_Seen]:
+    """The column beside one of dates that says at what time of day, if there is one."""
     if any(":" in cell for cell in date.cells):
         return []
-    return [one.place for one in seen if one.place != date.place and one.mostly(_CLOCK)][:1]
+    return [one for one in seen if one.place != date.place and one.mostly(_CLOCK)][:1]
 
 
-def _written(one: _Seen, pattern: re.Pattern[str]) -> TimeFormat:
+def _written(one: _Seen, times_of_day: list[_Seen], pattern: re.Pattern[str]) -> TimeFormat:
     if pattern is _ISO:
         return TimeFormat.ISO
     found = [match for match in map(_LOCAL.match, one.cells) if match]
@@ -184,7 +199,8 @@ def _written(one: _Seen, pattern: re.Pattern[str]) -> TimeFormat:
         return TimeFormat.MONTH_FIRST
     if any(int(match[1]) > 12 for match in found) or any(match[2] == "." for match in found):
         return TimeFormat.DAY_FIRST
-    halves = any(cell.lower().rstrip(".").endswith("m") for cell in one.cells)
+    # Who counts the hours twice to twelve writes the month first, more often than not.
+    halves = any(_HALF_OF_DAY.match(cell) for each in (one, *times_of_day) for cell in each.cells)
     return TimeFormat.MONTH_FIRST if halves else TimeFormat.DAY_FIRST
 
 
