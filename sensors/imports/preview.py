@@ -70,7 +70,7 @@ def _times(rows: list[list[str]], layout: csv.Layout) -> str:
     swapped, name = SWAPPED.get(layout.time_format, (None, ""))
     others = _meanings(texts, swapped) if swapped else read
     if others != read and others[0] is not None and None not in others:
-        said += f" It could also mean {_in_words(others[0])}: then choose {name}."
+        said += f" It could also mean {_in_words(others[0])}: then the format is {name}."
     return said
 
 

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from io import StringIO
 from pathlib import Path
+from threading import Thread
 from typing import Any
 
 import msgspec
@@ -18,6 +19,7 @@ from django.conf import LazySettings, settings
 from django.contrib.auth.models import User
 from django.core.files.uploadedfile import SimpleUploadedFile
 from django.core.management import call_command
+from django.db import connection
 from django.test import Client
 from django.urls import reverse
 from django.utils import timezone
@@ -267,6 +269,43 @@ def test_cancelling_stops_the_work_removes_the_file_and_keeps_what_was_stored(
     assert (row.state, 0 < Reading.objects.count() < 100, path.exists()) == (State.CANCELLED, True, False)
     with pytest.raises(Refused, match="over"):
         imports.cancel(row)
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.usefixtures("small_blocks")
+def test_a_worker_that_unpacks_up_to_its_place_keeps_nobody_from_cancelling(
+    receive: Callable[..., Import], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(turns, "TURN_SECONDS", 0)
+    monkeypatch.setattr(turns, "TURN_PER_SEEK", 0)
+    row = receive(gzip.compress(rows(100).encode()), name="a.csv.gz")
+    imports.run(row)
+    imports.take_turn(row.pk)
+    row.refresh_from_db()
+    path, seek, waited = row.path, gzip.GzipFile.seek, []
+
+    def cancel() -> None:
+        """As a page does it; and another worker that comes meanwhile has nothing to do."""
+        imports.take_turn(row.pk)
+        with connection.cursor() as cursor:
+            cursor.execute("SET statement_timeout = '5s'")
+        imports.cancel(row)
+        connection.close()
+        waited.append(True)
+
+    def seek_slowly(self: gzip.GzipFile, *place: int) -> int:
+        if not waited:
+            page = Thread(target=cancel)
+            page.start()
+            page.join(20)
+        return seek(self, *place)
+
+    monkeypatch.setattr(gzip.GzipFile, "seek", seek_slowly)
+    stored = Reading.objects.count()
+    imports.take_turn(row.pk)
+    row.refresh_from_db()
+    assert (row.state, waited, path.exists()) == (State.CANCELLED, [True], False)
+    assert 0 < stored == Reading.objects.count()
 
 
 def test_a_wrong_mapping_is_stopped_before_it_fills_the_quarantine(
