@@ -101,6 +101,11 @@ def test_what_cannot_be_a_sensor_is_refused(program: User, sensor_id: str, unit:
     assert Sensor.objects.discovered().count() == 1
 
 
+def test_the_units_of_a_new_sensor_that_its_key_speaks_of_are_named_beside_an_unknown_one(program: User) -> None:
+    (refused,) = send(program, {"sensor_id": "p101.temp", "unit": "furlong"}).rejected
+    assert refused.detail == "Unit 'furlong' is not known; known are °C, °F, K."
+
+
 def test_a_sender_of_nonsense_cannot_fill_the_plant_with_sensors(program: User, settings: LazySettings) -> None:
     settings.DISCOVERY_LIMIT = 3
     stored = send(program, *({"sensor_id": f"s{number}"} for number in range(5)))
