@@ -54,6 +54,11 @@ class Broker:
             time.sleep(0.02)
         raise TimeoutError((self.directory / "mosquitto.log").read_text())
 
+    def has_on_disk(self, words: str) -> bool:
+        """Whether a message with these words would survive `kill`. It is acknowledged a moment earlier."""
+        kept = self.directory / "mosquitto.db"
+        return kept.exists() and words.encode() in kept.read_bytes()
+
     def kill(self, number: int = signal.SIGKILL) -> None:
         if self.process:
             self.process.send_signal(number)

@@ -453,6 +453,17 @@ class TestPages:
         row.refresh_from_db()
         assert row.state == State.UPLOADED
 
+    @pytest.mark.parametrize(("cell", "said"), [("x", True), ("5", False)])
+    def test_a_check_that_finds_no_reading_asks_for_another_mapping(
+        self, client: Client, people: dict[str, User], receive: Callable[..., Import], cell: str, said: bool
+    ) -> None:
+        client.force_login(people["engineer"])
+        row = receive(f"timestamp,value\n2026-01-01T00:00:00Z,{cell}\n")
+        imports.check(row)
+        page = client.get(finish(row).get_absolute_url()).content.decode()
+        assert ("the file holds no reading" in page) == said
+        assert ('primary" name="do" value="check"' in page) == said
+
     def test_an_asset_of_another_site_is_no_choice(
         self, client: Client, people: dict[str, User], receive: Callable[..., Import], south: Plant
     ) -> None:

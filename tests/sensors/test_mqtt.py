@@ -241,7 +241,7 @@ class TestWithABroker:
             # Nothing can be stored, so nothing is acknowledged, when the broker dies.
             cursor.execute("BEGIN; LOCK TABLE sensors_reading IN ACCESS EXCLUSIVE MODE")
             publish_series(broker, north, range(500, 1000))
-            time.sleep(0.5)
+            wait_for(lambda: broker.has_on_disk('"value": 999'))
             broker.kill()
             cursor.execute("COMMIT")
         broker.start()
