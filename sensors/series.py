@@ -3,6 +3,7 @@
 The readings themselves are looked at up to RAW_READINGS of them; beyond that their hourly summary is.
 """
 
+from contextlib import nullcontext
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, Literal
@@ -13,7 +14,7 @@ from django.db.models import Max, Min
 from django.utils.dateparse import parse_datetime
 from numpy.typing import NDArray
 
-from sensors import summary
+from sensors import places, summary
 from sensors.arrays import numpy_cursor
 from sensors.errors import Refused
 from sensors.models import HourlySummary, Reading, Sensor
@@ -129,14 +130,21 @@ def window(sensor: Sensor, asked: dict[str, str], now: datetime) -> tuple[dateti
 
 
 def read(
-    sensor: Sensor, start: datetime, end: datetime, points: int = MAX_POINTS, resolution: Resolution = "auto"
+    sensor: Sensor,
+    start: datetime,
+    end: datetime,
+    points: int = MAX_POINTS,
+    resolution: Resolution = "auto",
+    *,
+    user_id: int | None = None,
 ) -> Series:
     """The readings of the window, both ends included, oldest first, as at most `points` points.
 
     Readings below QUALITY_THRESHOLD stand apart (`doubted`), except in hours, whose extremes are those of all readings.
 
     Beyond that, buckets of equal width keep their lowest and highest value. Where they come from hours, a point stands
-    near the middle of its hour. Raises Refused when `resolution` is "raw" and the window holds too many readings.
+    near the middle of its hour. Raises Refused when `resolution` is "raw" and the window holds too many readings, or
+    when the user who asks (None: nobody does) has too many reads of more than RAW_READINGS running.
     """
     hours = summary.hours([sensor.pk], start, end + timedelta(microseconds=1))
     expected = int(hours.count.sum())
@@ -145,6 +153,12 @@ def read(
         return _from_hours(sensor, start, end, hours, points)
     if expected > MOST_RAW_READINGS:
         raise Refused("window_too_long", f"The window holds {expected:,} readings; choose a shorter one.", 422)
+    costly = expected > RAW_READINGS
+    with places.held("window", user_id) if costly and user_id is not None else nullcontext():
+        return _look(sensor, start, end, hours, points, resolution)
+
+
+def _look(sensor: Sensor, start: datetime, end: datetime, hours: Hours, points: int, resolution: Resolution) -> Series:
     times, values, qualities, flags = _readings(sensor, start, end)
     if resolution == "auto" and len(hours.bucket) and (not len(times) or hours.bucket[0] + HOUR_US <= times[0]):
         # Retention has removed readings whose summaries are still there.

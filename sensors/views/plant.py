@@ -13,6 +13,7 @@ from django.views.decorators.http import require_safe
 from sensors import annotations, quarantine
 from sensors import series as stretch
 from sensors.discovery import WAITING_ROOM
+from sensors.errors import Refused
 from sensors.forms import HealthFilter, Period
 from sensors.models import Annotation, Asset, Correction, Pending, Reading, Sensor, SensorFault, Site
 from sensors.pages import Request, aware, live_page, page_of
@@ -216,6 +217,11 @@ def series(request: Request, pk: int) -> JsonResponse:
     sensor = get_object_or_404(rows, pk=pk)
     try:
         start, end = stretch.window(sensor, request.GET.dict(), timezone.now())
+        found = stretch.read(sensor, start, end, user_id=request.user.pk)
     except ValueError as error:
         raise BadRequest(str(error)) from error
-    return JsonResponse(stretch.read(sensor, start, end).as_json())
+    except Refused as refusal:
+        return JsonResponse(
+            {"code": refusal.code, "detail": refusal.detail}, status=refusal.status, headers=refusal.headers
+        )
+    return JsonResponse(found.as_json())
