@@ -11,7 +11,6 @@ from typing import Any, Literal
 import numpy as np
 from django.conf import settings
 from django.db.models import Max, Min
-from django.utils.dateparse import parse_datetime
 from numpy.typing import NDArray
 
 from sensors import places, summary
@@ -20,6 +19,7 @@ from sensors.errors import Refused
 from sensors.models import HourlySummary, Reading, Sensor
 from sensors.summary import Hours
 from sensors.timescale.rebuild import HOUR_US
+from sensors.wall_clock import in_address
 from sensors.wording import flags_in_words, for_machines
 
 Resolution = Literal["auto", "raw"]
@@ -112,7 +112,7 @@ def fitting_range(newest: datetime | None, now: datetime) -> str:
 def window(sensor: Sensor, asked: dict[str, str], now: datetime) -> tuple[datetime, datetime]:
     """The window that `range`, or else `from` and `to` (ISO 8601 with a zone), ask for. Raises ValueError."""
     if "from" in asked or "to" in asked:
-        start, end = (_aware(asked.get(name, "")) for name in ("from", "to"))
+        start, end = (_end(name, asked) for name in ("from", "to"))
         if start >= end:
             raise ValueError("`from` must lie before `to`.")
         return start, end
@@ -254,14 +254,8 @@ def _us(length: timedelta) -> int:
     return length // timedelta(microseconds=1)
 
 
-def _aware(text: str) -> datetime:
-    at = parse_datetime(text)
-    if at is None or at.tzinfo is None:
-        raise ValueError("`from` and `to` must both be ISO 8601 times with a zone, e.g. 2026-03-01T09:00:00Z.")
+def _end(name: str, asked: dict[str, str]) -> datetime:
     try:
-        at = at.astimezone(UTC)
-    except OverflowError:
-        at = datetime.max.replace(tzinfo=UTC)
-    if not 1900 <= at.year < 2200:
-        raise ValueError("`from` and `to` must be times of the years 1900 to 2199.")
-    return at
+        return in_address(asked.get(name, ""))
+    except ValueError as error:
+        raise ValueError(f"`{name}` {error}; `from` and `to` go together.") from error
