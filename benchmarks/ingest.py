@@ -248,12 +248,12 @@ def run_growth() -> list[dict[str, Any]]:
         flat = bulk(plant, past(170), rows=FLAT_ROWS, seconds=3600, prepare=0)
         after = web_memory_mib(plant)
         with psycopg.connect(embedded.database_url(plant.platform.state_dir), autocommit=True) as database:
-            missing = GROWTH_ROWS - database.execute("SELECT count(*) FROM sensors_reading").fetchone()[0]  # type: ignore[index]
+            [(stored,)] = database.execute("SELECT count(*) FROM sensors_reading").fetchall()
             database.execute(
                 "INSERT INTO sensors_reading (sensor_id, timestamp, value, quality, flags) "
                 "SELECT s.id, timestamptz '2020-01-01' + n * interval '1 second', 20, 1, 0 "
                 "FROM generate_series(1, %s) n CROSS JOIN sensors_sensor s",
-                [max(0, missing // SENSORS)],
+                [max(0, (GROWTH_ROWS - stored) // SENSORS)],
             )
             database.execute("VACUUM ANALYZE sensors_reading")
             database.execute("CHECKPOINT")

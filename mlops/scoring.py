@@ -70,16 +70,24 @@ def score_batches(batches: list[ReadingBatch]) -> None:
     Sensors that nobody has placed yet are not scored.
     """
     spans = _spans(batches)
-    # In one order everywhere, or two workers could wait for each other.
-    locked = Sensor.objects.select_for_update(of=("self",), no_key=True).order_by("pk")
-    rows = locked.filter(pk__in={span.sensor for span in spans}).exclude(status=Sensor.Status.DISCOVERED)
-    sensors = {sensor.pk: sensor for sensor in rows.select_related("asset__site")}
+    sensors = _locked({span.sensor for span in spans})
     spans = [span for span in spans if span.sensor in sensors]
     _weigh_again(_found_in([batch for batch in batches if batch.corrected]), CORRECTED)
     _weigh_again(withdrawal.doubted(list(sensors)), DOUBTED)
     historical = batches[0].mode == ReadingBatch.Mode.HISTORY
     for sensor, event in _events(spans, {} if historical else _settled_after(list(sensors))):
         _record(sensors[sensor], event, historical)
+
+
+def _locked(wanted: set[int]) -> dict[int, Sensor]:
+    """These sensors, but for those that wait to be placed, by primary key; nobody else scores or changes them now."""
+    # In one order everywhere, or two workers could wait for each other.
+    locked = Sensor.objects.select_for_update(no_key=True).filter(pk__in=wanted).order_by("pk")
+    pks = list(locked.values_list("pk", flat=True))
+    # Looked at only now: while we waited for the lock, one may have been placed, or moved to a new asset, which
+    # a join made before the lock would have lost.
+    rows = Sensor.objects.filter(pk__in=pks).exclude(status=Sensor.Status.DISCOVERED).select_related("asset__site")
+    return {sensor.pk: sensor for sensor in rows}
 
 
 def _found_in(batches: list[ReadingBatch]) -> AnomalyQuerySet:

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from django.conf import settings
+from django.conf import LazySettings, settings
 from django.contrib.auth.models import User
 from django.core.management import CommandError, call_command
 from django.db import connection
@@ -22,6 +22,7 @@ from paho.mqtt import publish
 from paho.mqtt.client import Client
 from paho.mqtt.enums import CallbackAPIVersion
 
+from config import health
 from sensors.access import Sender
 from sensors.models import Quarantined, Reading, Sensor
 from sensors.mqtt import Bridge, Place, Template
@@ -248,6 +249,21 @@ class TestWithABroker:
         publish_series(broker, north, range(1000, 1100))
         wait_for(lambda: Reading.objects.count() == 1100)
         assert sorted(Reading.objects.values_list("value", flat=True)) == [float(n) for n in range(1100)]
+
+    def test_health_knows_whether_the_bridge_has_its_broker(
+        self, broker: Broker, bridge: "BridgeProcess", settings: LazySettings
+    ) -> None:
+        settings.MQTT_URL = broker.url
+
+        def state() -> str:
+            return str(health.report()["checks"]["mqtt_bridge"]["state"])
+
+        wait_for(lambda: state() == "ok")
+        broker.kill()
+        wait_for(lambda: state() == "degraded")
+        assert health.report()["status"] == "degraded"
+        broker.start()
+        wait_for(lambda: state() == "ok")
 
     def test_a_database_that_goes_away_makes_messages_wait(
         self, broker: Broker, bridge: "BridgeProcess", north: Plant
