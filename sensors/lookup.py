@@ -9,6 +9,7 @@ from django.db.models import IntegerField
 from django.db.models.expressions import RawSQL
 
 from sensors.access import CACHE_SECONDS, Sender
+from sensors.arrays import any_of
 from sensors.models import QualityPolicy, Sensor
 from sensors.quality import REPEATS_ARE_NORMAL, Limits
 
@@ -97,7 +98,7 @@ def _look_up(sensor_ids: Iterable[str], sender: Sender | None) -> Table:
     # PostgreSQL has no text with NUL in it, so no sensor has such a key, and asking for one would be an error.
     asked = [sensor_id for sensor_id in sensor_ids if "\0" not in sensor_id]
     found: Table = {}
-    sensors = list(rows.filter(sensor_id__in=asked).order_by().values(*_FIELDS, age=_AGE))
+    sensors = list(rows.filter(sensor_id__in=any_of(asked, "text")).order_by().values(*_FIELDS, age=_AGE))
     policies = _policies({row["site_id"] for row in sensors})
     for row in sensors:
         sensor_id = row["sensor_id"]

@@ -20,7 +20,7 @@ from django.utils.module_loading import import_string
 from numpy.typing import NDArray
 
 from sensors import once
-from sensors.arrays import Bigints, numpy_cursor
+from sensors.arrays import Bigints, any_of, numpy_cursor
 from sensors.models import Pending, ReadingBatch
 from sensors.querysets import PendingQuerySet
 
@@ -31,7 +31,7 @@ Consumer = Callable[[list[ReadingBatch]], None]
 
 # Batches claimed together are merged by the consumer; these bound one transaction's length and memory. Batches of
 # history are large, and what one worker has locked no other can take.
-MAX_LIVE_BATCHES = 200
+MAX_LIVE_BATCHES = 500
 MAX_HISTORY_BATCHES = 10
 MAX_READINGS = 100_000
 # A task ends after this long, so that heartbeats and other consumers get their turn between two pieces of a large
@@ -151,7 +151,7 @@ def _attempt(work: Consumer, rows: list[Pending]) -> str | None:
     try:
         with transaction.atomic():
             work([row.batch for row in rows])
-            Pending.objects.filter(pk__in=[row.pk for row in rows]).delete()
+            Pending.objects.filter(pk__in=any_of([row.pk for row in rows])).delete()
     except Exception as error:
         logger.exception("work failed", extra={"batches": [row.batch_id for row in rows], "consumer": rows[0].consumer})
         return f"{type(error).__name__}: {error}"
