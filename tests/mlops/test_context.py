@@ -109,7 +109,7 @@ def test_what_people_found_behind_like_events_counts(vibration: Sensor, now: dat
     found = deviate(vibration, now - 9 * MINUTE, [2.0, 4.5, 4.6, 4.5])
     assert (
         layer(found, "like events before")["detail"]
-        == "Of 3 like events of this sensor, people found nothing behind 3."
+        == "People found no fault of the machine behind 3 of 3 like events of this sensor."
     )
     assert found.decision == Anomaly.Decision.FURTHER
     assert Alert.objects.get(state=State.OPEN).severity == Severity.LOW
