@@ -187,6 +187,8 @@ def _near(sensor: Sensor, event: Event, historical: bool) -> list[Anomaly]:
     if historical:
         over &= Q(alert__historical=False)
     known = list(near.exclude(over).select_related("alert").order_by("historical", "start"))
+    for row in known:
+        row.sensor = sensor  # With its asset and site, which are asked for again and again.
     # Nor does what came before a resolution, and is only found now, join it to what came after.
     alerts = [row.alert for row in known if row.alert]
     resolutions = [alert.resolved_at for alert in alerts if alert.resolved_at and not alert.historical]
