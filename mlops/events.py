@@ -42,7 +42,9 @@ Look = Callable[[NDArray[np.int64]], Sequence[Circumstances]]
 
 @dataclass(frozen=True)
 class Judged:
-    """A reading and what it was measured against. `counts` is false for one under other circumstances."""
+    """A reading and what it was measured against. `counts` is false for one under other circumstances, and for one that
+    nothing is known to measure by.
+    """
 
     at: int
     value: float
@@ -116,21 +118,22 @@ def find_events(
     something is anomalous. With N - 1 readings of context on both sides, the events of the pieces of a series, joined,
     are those of the series.
     """
+    # What cannot be judged keeps its place: left out, the readings around it would be neighbours in the whole of a
+    # series and not in its pieces.
     judged = np.array([profile is not None for profile in profiles], bool)[which]
     if not judged.any():
         return []
-    timestamps, values, which = timestamps[judged], values[judged], which[judged]
     known = [profile or _NOTHING for profile in profiles]
     scores = np.abs(robust.score(known, which, timestamps, values))
     limits = np.array([limit_of(profile) for profile in known])[which]
-    anomalous = scores >= limits
+    anomalous = judged & (scores >= limits)
     if not anomalous.any():
         return []
     new = np.array([profile.readings < ENOUGH_READINGS for profile in known])[which]
     circumstances = np.where(new, Circumstances.NEW, np.array(look(timestamps), dtype=object))
     events = []
     for kind in dict.fromkeys(circumstances[anomalous].tolist()):
-        counts = circumstances == kind
+        counts = judged & (circumstances == kind)
         hits = np.convolve(anomalous & counts, np.ones(N, int))[: len(counts)]
         confirmed = (hits >= K) | (scores >= EXTREME_FACTOR * limits)
         notable = np.flatnonzero(anomalous & counts & confirmed & (timestamps >= since))

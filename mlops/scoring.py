@@ -6,7 +6,8 @@ twice.
 """
 
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from functools import partial, reduce
 from operator import or_
@@ -17,12 +18,13 @@ from django.conf import settings
 from django.db import OperationalError, transaction
 from django.db.models import Max, Q
 from django.utils import timezone
+from numpy.typing import NDArray
 
 from alerts import lifecycle
 from alerts.models import Alert, Severity, State
 from mlops import baselines, capsule, validation, withdrawal
 from mlops.context import candidate_of, circumstances_of, parameters_for
-from mlops.events import EVENT_GAP, Event, N, find_events, joined
+from mlops.events import EVENT_GAP, Circumstances, Event, N, find_events, joined
 from mlops.models import Anomaly
 from mlops.querysets import AnomalyQuerySet
 from sensors import history, outbox
@@ -47,9 +49,12 @@ def score_batches(batches: list[ReadingBatch]) -> None:
     spans = _spans(batches)
     sensors = _locked({span.sensor for span in spans})
     spans = [span for span in spans if span.sensor in sensors]
-    _weigh_again(_found_in([batch for batch in batches if batch.corrected]), CORRECTED)
-    _weigh_again(withdrawal.doubted(sensors), DOUBTED)
     historical = batches[0].mode == ReadingBatch.Mode.HISTORY
+    _weigh_again(_found_in([batch for batch in batches if batch.corrected]), CORRECTED, historical)
+    if spans:
+        since = _datetime(min(span.first for span in spans)) - EVENT_GAP
+        until = _datetime(max(span.last for span in spans))
+        _weigh_again(withdrawal.doubted(sensors, since, until), DOUBTED, historical)
     events = list(_events(spans, {} if historical else _settled_after(sensors)))
     found_in = Sensor.objects.select_related("asset__site").in_bulk({sensor for sensor, _ in events})
     for sensor, event in events:
@@ -71,24 +76,30 @@ def _found_in(batches: list[ReadingBatch]) -> AnomalyQuerySet:
         Q(sensor=span.sensor, start__lte=_datetime(span.last), end__gte=_datetime(span.first))
         for span in _spans(batches)
     )
-    return Anomaly.objects.filter(reduce(or_, overlapping, Q(pk=None))).exclude(
-        decision=Anomaly.Decision.FALSE_POSITIVE
-    )
+    return Anomaly.objects.filter(reduce(or_, overlapping, Q(pk=None))).exclude(circumstances=Circumstances.WITHDRAWN)
 
 
-def _weigh_again(found: AnomalyQuerySet, reason: str) -> None:
+def _weigh_again(found: AnomalyQuerySet, reason: str, historical: bool) -> None:
     """Readings were replaced or are doubted now: set aside what is no longer there, keep the rest as it is now."""
     for anomaly in found.select_related("sensor__asset", "alert"):
         [first], [last] = _us([anomaly.start]), _us([anomaly.end])
-        events = [event for _, event in _events([Span(anomaly.sensor_id, first, last)], {})]
-        same = [event for event in events if event.circumstances == anomaly.circumstances]
+        spans, recorded = [Span(anomaly.sensor_id, first, last)], Circumstances(anomaly.circumstances)
+        same = [event for _, event in _events(spans, {}) if event.circumstances == recorded]
+        if not same:
+            # Work counts from a little before it began, a fault from its first sign: what they cover by now is not gone
+            # for that.
+            same = [event for _, event in _events(spans, {}, partial(_always, recorded))]
         if not same:
             withdrawal.withdraw(anomaly, "values stand", reason)
             continue
-        _state(anomaly, joined(same))
-        _alert(anomaly.sensor, anomaly)
+        _state(anomaly, replace(joined(same), circumstances=recorded))
+        _alert(anomaly.sensor, anomaly, historical)
         anomaly.save()
         withdrawal.resolve_unfounded(anomaly.alert, reason)
+
+
+def _always(circumstances: Circumstances, _: int, timestamps: NDArray[np.int64]) -> list[Circumstances]:
+    return [circumstances] * len(timestamps)
 
 
 def _spans(batches: list[ReadingBatch]) -> list[Span]:
@@ -117,7 +128,11 @@ def _settled_after(sensors: set[int]) -> dict[int, int]:
     return {sensor: _us([last + SETTLING])[0] for sensor, last in resolved}
 
 
-def _events(spans: list[Span], settled: dict[int, int]) -> Iterator[tuple[int, Event]]:
+def _events(
+    spans: list[Span],
+    settled: dict[int, int],
+    look: Callable[[int, NDArray[np.int64]], list[Circumstances]] = circumstances_of,
+) -> Iterator[tuple[int, Event]]:
     series = history.spans(spans, context=N - 1)
     firsts = history.firsts([span.sensor for span in spans])
     blocks_of = []
@@ -135,8 +150,7 @@ def _events(spans: list[Span], settled: dict[int, int]) -> Iterator[tuple[int, E
     for span, (timestamps, values), starts in zip(spans, series, blocks_of, strict=True):
         blocks, which = np.unique(starts, return_inverse=True)
         found = [profiles[span.sensor, int(start)] for start in blocks]
-        look = partial(circumstances_of, span.sensor)
-        for event in find_events(timestamps, values, found, which, span.first, look):
+        for event in find_events(timestamps, values, found, which, span.first, partial(look, span.sensor)):
             yield span.sensor, event
 
 
@@ -152,7 +166,7 @@ def _record(sensor: Sensor, event: Event, historical: bool) -> None:
         if alert and absorbed and absorbed != alert:
             lifecycle.absorb(absorbed, into=alert)
         anomaly.alert = alert
-    _alert(sensor, anomaly)
+    _alert(sensor, anomaly, historical)
     anomaly.save()
 
 
@@ -170,8 +184,15 @@ def _near(sensor: Sensor, event: Event, historical: bool) -> list[Anomaly]:
         near = near.filter(historical=False)
     # An alert that a person has resolved is over; what goes on after it is new.
     over = Q(historical=False, alert__state=State.RESOLVED, alert__resolved_at__lt=_datetime(event.end))
-    known: list[Anomaly] = list(near.exclude(over).select_related("alert").order_by("historical", "start"))
-    return known
+    if historical:
+        over &= Q(alert__historical=False)
+    known = list(near.exclude(over).select_related("alert").order_by("historical", "start"))
+    for row in known:
+        row.sensor = sensor  # With its asset and site, which are asked for again and again.
+    # Nor does what came before a resolution, and is only found now, join it to what came after.
+    alerts = [row.alert for row in known if row.alert]
+    resolutions = [alert.resolved_at for alert in alerts if alert.resolved_at and not alert.historical]
+    return [row for row in known if all(row.start <= at for at in resolutions)]
 
 
 def _state(anomaly: Anomaly, event: Event) -> None:
@@ -226,10 +247,14 @@ def _decide(sensor: Sensor, event: Event) -> tuple[validation.Decision, dict[str
         return validation.Decision(Anomaly.Decision.ERROR, 0.0, ()), {"event": event.as_json()}
 
 
-def _alert(sensor: Sensor, anomaly: Anomaly) -> None:
+def _alert(sensor: Sensor, anomaly: Anomaly, historical: bool) -> None:
+    """Raise, record or bring up to date the alert of an anomaly; `historical` when what shows it now is of the past."""
     if anomaly.decision == Anomaly.Decision.CREDIBLE:
         severity = _severity(anomaly, sensor.asset)
     elif anomaly.decision in (Anomaly.Decision.FURTHER, Anomaly.Decision.ERROR):
+        severity = Severity.LOW
+    elif anomaly.alert is not None:
+        # It was believed at first. Its alert stays with the people who have it, and says what is thought now.
         severity = Severity.LOW
     else:
         return
@@ -237,7 +262,8 @@ def _alert(sensor: Sensor, anomaly: Anomaly) -> None:
     if anomaly.alert is not None:
         lifecycle.update(anomaly.alert, start=anomaly.start, end=anomaly.end, **about)
         return
-    record = lifecycle.record_historical if anomaly.historical else lifecycle.raise_alert
+    # The past may join an event that was live without an alert: nobody is told of that now.
+    record = lifecycle.record_historical if historical or anomaly.historical else lifecycle.raise_alert
     anomaly.alert = record(
         asset=sensor.asset,
         sensor=sensor,
