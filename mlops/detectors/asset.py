@@ -18,9 +18,9 @@ Values = NDArray[np.float64]
 FOLDS = 5
 # A distance of size 1 is exceeded by one in a hundred of the held-back training rows.
 LIMIT_QUANTILE = 0.99
-# Fewer rows of the quick channels than this for each of their number say little of how they move together (the usual
-# rule of thumb for a covariance is five to ten).
-ROWS_A_CHANNEL = 5
+# Fewer rows than this for each entry say little of how the entries move together (the usual rule of thumb for a
+# covariance is five to ten).
+ROWS_AN_ENTRY = 5
 
 
 class Distance(Protocol):
@@ -56,13 +56,12 @@ class AssetDetector(ABC):
     def fit(self, frame: Frame) -> Self:
         self.channels = Channels.learn(frame)
         rows = self._rows(frame)
-        whole = np.isnan(rows).sum(axis=1) == 0
-        self.limit = self.distance = None
+        self.distance, self.limit = None, 1.0
         if rows.shape[1]:
-            if whole.sum() < ROWS_A_CHANNEL * rows.shape[1] * FOLDS / (FOLDS - 1):
-                raise NotEnoughData(f"{whole.sum()} rows in which all channels are known are too few to learn from.")
-            self.distance = self.learn(rows[whole])
-            self.limit = float(np.quantile(self._held_back(rows, whole), LIMIT_QUANTILE))
+            whole = np.flatnonzero(~np.isnan(rows).any(axis=1))
+            self.distance = self._learned(rows[whole])
+            # 0 where only slow channels moved: then the smallest spread of the others is the measure.
+            self.limit = float(np.quantile(self._held_back(rows, whole), LIMIT_QUANTILE)) or 1.0
         return self
 
     def score(self, frame: Frame) -> Values:
@@ -77,8 +76,8 @@ class AssetDetector(ABC):
         far = np.nan_to_num(distances) >= np.nan_to_num(moved)
         if self.distance is not None:
             shares = self.distance.shares(self._rows(frame)[far])
-            by_channel = shares.reshape(len(shares), len(self.lags), -1).sum(axis=1)
-            found[np.ix_(far, self.channels.quick)] = by_channel
+            by_row = shares.reshape(len(shares), len(self.lags), np.count_nonzero(self.channels.quick))
+            found[np.ix_(far, self.channels.quick)] = by_row.sum(axis=1)
         found[np.ix_(~far, self.channels.moving)] = np.nan_to_num(movements[~far]) ** 2
         totals = found.sum(axis=1, keepdims=True)
         parts: Values = np.divide(found, totals, out=np.zeros_like(found), where=totals > 0)
@@ -88,10 +87,12 @@ class AssetDetector(ABC):
     def _parts(self, frame: Frame) -> tuple[Values, Values]:
         """The distance of the quick channels and the movements of the slow ones, both 1 at their limit."""
         movements = np.abs(self.channels.movements(frame))
-        if self.distance is None or self.limit is None:
-            return np.full(len(frame), np.nan), movements
-        distances = np.sqrt(self.distance.squared(self._rows(frame))) / self.limit
-        return np.minimum(distances, LARGEST_SCORE), movements
+        distances = np.full(len(frame), np.nan)
+        if self.distance is not None:
+            distances = np.minimum(np.sqrt(self.distance.squared(self._rows(frame))) / self.limit, LARGEST_SCORE)
+        unknown = np.isnan(frame.values).all(axis=1)
+        movements[unknown], distances[unknown] = np.nan, np.nan
+        return distances, movements
 
     def _rows(self, frame: Frame) -> Values:
         """Shape (n, quick channels x lags): the levels of each row and of the rows `lags` before it.
@@ -109,15 +110,19 @@ class AssetDetector(ABC):
             lagged.append(before)
         return np.concatenate(lagged, axis=1)
 
-    def _held_back(self, rows: Values, whole: NDArray[np.bool_]) -> Values:
-        """The distance of each training row, learned without its stretch and the rows whose means reach into it."""
+    def _held_back(self, rows: Values, whole: NDArray[np.int64]) -> Values:
+        """The distances of the whole rows, each learned without its stretch and the rows whose means reach into it."""
         apart = MEAN_ROWS + max(self.lags)
-        numbers = np.arange(len(rows))
         distances = []
-        for stretch in np.array_split(numbers, FOLDS):
-            others = whole & ((numbers < stretch[0] - apart) | (numbers > stretch[-1] + apart))
-            distances.append(self.learn(rows[others]).squared(rows[stretch][whole[stretch]]))
+        for stretch in np.array_split(whole, FOLDS):
+            others = whole[(whole < stretch[0] - apart) | (whole > stretch[-1] + apart)]
+            distances.append(self._learned(rows[others]).squared(rows[stretch]))
         return np.sqrt(np.concatenate(distances))
+
+    def _learned(self, rows: Values) -> Distance:
+        if len(rows) < ROWS_AN_ENTRY * rows.shape[1]:
+            raise NotEnoughData(f"{len(rows)} rows in which all channels are known are too few to learn from.")
+        return self.learn(rows)
 
 
 def _largest(movements: Values) -> Values:

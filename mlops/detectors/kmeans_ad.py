@@ -53,8 +53,9 @@ class KMeansAD(AssetDetector):
     lags: ClassVar[tuple[int, ...]] = (0, MEAN_ROWS, 2 * MEAN_ROWS)
 
     def learn(self, rows: Values) -> Clusters:
-        clusters = max(min(CLUSTERS, len(rows) // ROWS_A_CLUSTER), 1)
         sample = rows[:: -(-len(rows) // LARGEST_SAMPLE)]
-        # On threads its sums come in any order, and beside a busy neighbour it waits a hundred times longer than it works.
+        clusters = min(CLUSTERS, max(len(sample) // ROWS_A_CLUSTER, 1), len(np.unique(sample, axis=0)))
+        # On threads its sums come in any order, and beside a busy neighbour it waits a hundred times longer than it
+        # works.
         with threadpool_limits(1):
             return Clusters(KMeans(clusters, n_init=4, random_state=SEED).fit(sample).cluster_centers_)
