@@ -6,7 +6,7 @@ import numpy as np
 
 from mlops.detectors.asset import Values
 from mlops.detectors.base import Frame
-from mlops.detectors.kmeans_ad import KMeansAD
+from mlops.detectors.kmeans_ad import SEED, KMeansAD
 from mlops.detectors.mahalanobis import Mahalanobis
 from mlops.detectors.pca_t2q import PcaT2Q
 
@@ -14,8 +14,8 @@ from mlops.detectors.pca_t2q import PcaT2Q
 class AssetEnsemble:
     """The mean score of Mahalanobis distance, T2 and Q, and KMeansAD, each of which is 1 at its own limit."""
 
-    def __init__(self) -> None:
-        self.members = (Mahalanobis(), PcaT2Q(), KMeansAD())
+    def __init__(self, seed: int = SEED) -> None:
+        self.members = (Mahalanobis(), PcaT2Q(), KMeansAD(seed))
         self.context = max(member.context for member in self.members)
 
     def fit(self, frame: Frame) -> Self:

@@ -52,10 +52,14 @@ class KMeansAD(AssetDetector):
 
     lags: ClassVar[tuple[int, ...]] = (0, MEAN_ROWS, 2 * MEAN_ROWS)
 
+    def __init__(self, seed: int = SEED) -> None:
+        super().__init__()
+        self.seed = seed
+
     def learn(self, rows: Values) -> Clusters:
         sample = rows[:: -(-len(rows) // LARGEST_SAMPLE)]
         clusters = min(CLUSTERS, max(len(sample) // ROWS_A_CLUSTER, 1), len(np.unique(sample, axis=0)))
         # On threads its sums come in any order, and beside a busy neighbour it waits a hundred times longer than it
         # works.
         with threadpool_limits(1):
-            return Clusters(KMeans(clusters, n_init=4, random_state=SEED).fit(sample).cluster_centers_)
+            return Clusters(KMeans(clusters, n_init=4, random_state=self.seed).fit(sample).cluster_centers_)
