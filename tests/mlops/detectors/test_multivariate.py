@@ -1,6 +1,8 @@
-"""The detectors of a whole asset, on a machine whose channels share a load and whose casing slowly warms up."""
+"""The detectors of a whole asset, on a machine whose channels share a load and whose casing slowly warms up.
 
-import pickle
+What every detector must do is in tests/contracts/test_detectors.py.
+"""
+
 from collections.abc import Callable
 
 import numpy as np
@@ -123,15 +125,6 @@ def test_rows_without_any_value_have_no_score(trained: Detector) -> None:
     assert not np.isnan(scores[910:]).any()
 
 
-def test_learning_twice_gives_the_same_scores_and_so_does_a_saved_copy(
-    make: Callable[[], Detector], trained: Detector
-) -> None:
-    frame = machine()
-    scores = trained.score(frame)
-    assert np.array_equal(make().fit(frame.part(slice(TRAINED))).score(frame), scores, equal_nan=True)
-    assert np.array_equal(pickle.loads(pickle.dumps(trained)).score(frame), scores, equal_nan=True)
-
-
 @given(st.floats(0.001, 1000), st.floats(-50, 50))
 @settings(max_examples=5, deadline=None)
 def test_the_unit_of_a_channel_does_not_matter(make: Callable[[], Detector], factor: float, offset: float) -> None:
@@ -164,12 +157,6 @@ def test_a_channel_may_be_all_that_is_quick_and_stand_still(make: Callable[[], D
     scores = make().fit(still.part(slice(TRAINED))).score(still)
     assert np.isfinite(scores[10:]).all()
     assert scores[815] > 1 > scores[790]
-
-
-def test_nothing_of_a_frame_without_rows(trained: Detector) -> None:
-    frame = machine().part(slice(0))
-    assert trained.score(frame).shape == (0,)
-    assert trained.contributions(frame).shape == (0, 4)
 
 
 def test_when_it_was_has_no_part_in_a_score(trained: Detector) -> None:
