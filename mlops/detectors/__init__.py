@@ -14,7 +14,13 @@ OF_ONE_SENSOR = {
     "isolation_forest": "mlops.detectors.isolation_forest.IsolationForest",
     "one_class_svm": "mlops.detectors.one_class_svm.OneClassSVM",
 }
-DETECTORS = {**OF_ONE_SENSOR}
+OF_ONE_ASSET = {
+    "asset_ensemble": "mlops.detectors.asset_ensemble.AssetEnsemble",
+    "mahalanobis": "mlops.detectors.mahalanobis.Mahalanobis",
+    "pca_t2q": "mlops.detectors.pca_t2q.PcaT2Q",
+    "kmeans_ad": "mlops.detectors.kmeans_ad.KMeansAD",
+}
+DETECTORS = {**OF_ONE_SENSOR, **OF_ONE_ASSET}
 
 
 def detector_class(name: str) -> Any:
