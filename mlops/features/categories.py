@@ -6,7 +6,7 @@ from typing import Self
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from pandas.api.types import is_bool_dtype, is_numeric_dtype
+from pandas.api.types import is_numeric_dtype
 from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.utils.validation import check_is_fitted
 
@@ -47,6 +47,4 @@ class Categories(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         if column.name not in self.words_:
             return np.asarray(column.to_numpy(np.float64, na_value=np.nan))
         places = {word: float(place) for place, word in enumerate(self.words_[column.name])}
-        if is_bool_dtype(column):
-            column = column.astype(str)
         return np.array([places.get(str(word), np.nan) for word in column])

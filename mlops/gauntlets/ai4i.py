@@ -65,7 +65,7 @@ def run(data: Path) -> Result:
     honest, labels = table[HONEST], table[LABEL].to_numpy(np.int64)
     leak_check(honest, labels)
     blend = FailureClassifier("blend", DERIVED, GRADES, threads=THREADS)
-    judged = [judge(blend, honest, labels, splits) for splits in _protocols(labels)]
+    judged = [judge(blend, honest, labels, splits) for splits in protocols(labels)]
     *rounds, blocked, chronological = [figures for figures, _ in judged]
     losses = [model.held_out_loss_ for _, models in judged for model in models]
     preferred = sum(loss["mean"] == min(loss.values()) for loss in losses)
@@ -118,7 +118,7 @@ def _over_rounds(rounds: list[Figures]) -> Figures:
     return {name: float(np.mean([each[name] for each in rounds])) for name in rounds[0]} | spread
 
 
-def _protocols(labels: Labels) -> list[list[Split]]:
+def protocols(labels: Labels) -> list[list[Split]]:
     """Three rounds of five folds, blocks of rows in their order, and one cut in time."""
     rows = np.arange(len(labels))
     rounds = [list(StratifiedKFold(5, shuffle=True, random_state=s).split(rows, labels)) for s in SEEDS]
@@ -129,11 +129,11 @@ def _protocols(labels: Labels) -> list[list[Split]]:
 
 def _baselines(table: pd.DataFrame, labels: Labels) -> dict[str, Figures]:
     """Trivial and strong rows under the same protocol, the leak, and what no model can surpass."""
-    rounds = _protocols(labels)[: len(SEEDS)]
+    rounds = protocols(labels)[: len(SEEDS)]
     causes = table[["HDF", "PWF", "OSF"]].any(axis=1).to_numpy(np.int64)
     last = np.arange(len(labels)) >= int(0.7 * len(labels))
-    boosting = FailureClassifier("lightgbm", orders=GRADES, threads=THREADS)
-    physical = FailureClassifier("lightgbm", DERIVED, GRADES, threads=THREADS)
+    boosting = FailureClassifier("lightgbm", orders=GRADES)
+    physical = FailureClassifier("lightgbm", DERIVED, GRADES)
 
     def crossed(model: FailureClassifier, columns: list[str]) -> Figures:
         return _over_rounds([judge(model, table[columns], labels, splits)[0] for splits in rounds])

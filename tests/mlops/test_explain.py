@@ -1,3 +1,4 @@
+import time
 from xml.etree import ElementTree
 
 import numpy as np
@@ -59,6 +60,21 @@ def test_sampling_gives_the_same_twice_and_leaves_numpys_generator_alone() -> No
     )
     np.testing.assert_array_equal(first.contributions, second.contributions)
     np.testing.assert_array_equal(np.random.get_state()[1], before)  # type: ignore[index]
+
+
+def test_a_slow_model_is_asked_less_often() -> None:
+    background = np.random.default_rng(3).normal(size=(50, 15))
+    asked = 0
+
+    def slow(values: np.ndarray) -> np.ndarray:
+        nonlocal asked
+        asked += len(values)
+        time.sleep(len(values) * 1e-4)
+        return values.sum(axis=1)
+
+    explained = explain_sampled(slow, background, background[:1], [f"f{i}" for i in range(15)], seconds=1)
+    assert asked * 1e-4 < 1
+    np.testing.assert_allclose(explained.answers, background[:1].sum(axis=1), atol=1e-6)
 
 
 def test_contributions_are_shared_out_through_a_calibration() -> None:
