@@ -197,7 +197,11 @@ def _trained(member: Any, values: NDArray[np.float64], labels: NDArray[np.int64]
 
 
 def _failure(member: Any, values: NDArray[np.float64]) -> NDArray[np.float64]:
-    return np.asarray(member.predict_proba(values)[:, 1])
+    if not isinstance(member, RandomForestClassifier):
+        return np.asarray(member.predict_proba(values)[:, 1])
+    # The forest's own way hands its trees to a pool, one by one, which takes longer than a single row's answer.
+    rows = values.astype(np.float32)
+    return np.asarray(sum(tree.tree_.predict(rows)[:, 1] for tree in member.estimators_) / len(member.estimators_))
 
 
 def _clipped(probabilities: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -74,6 +74,14 @@ def test_the_order_of_the_columns_does_not_matter(fitted: FailureClassifier) -> 
     np.testing.assert_array_equal(fitted.predict_proba(turned), fitted.predict_proba(frame))
 
 
+def test_the_forest_says_what_scikit_learn_says_of_it() -> None:
+    model = classifier("random_forest").fit(*spindle(1000, 1))
+    frame, _ = spindle(200, 5)
+    frame.loc[::3, "torque"] = np.nan
+    theirs = model.members_[0].predict_proba(model.features_of(frame))[:, 1]
+    np.testing.assert_array_equal(model.predict_proba(frame)[:, 1], model.calibrated_probability(theirs))
+
+
 def test_missing_and_unexpected_columns_are_named(fitted: FailureClassifier) -> None:
     frame, _ = spindle(5, 6)
     with pytest.raises(ColumnsDiffer, match="missing: speed; unexpected: velocity") as refused:

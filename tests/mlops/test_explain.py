@@ -26,6 +26,20 @@ def test_contributions_and_base_add_up_to_the_probability(algorithm: str) -> Non
     np.testing.assert_allclose(explained.base + explained.contributions.sum(axis=1), explained.answers)
 
 
+@pytest.mark.parametrize("algorithm", ["lightgbm", "random_forest"])
+def test_contributions_add_up_where_values_are_unknown(algorithm: str) -> None:
+    model = FailureClassifier(algorithm, trees=40).fit(*rows(1000, 1))
+    frame, _ = rows(20, 2)
+    frame.iloc[::2, ::2] = np.nan
+    np.testing.assert_allclose(explain(model, frame).answers, model.predict_proba(frame)[:, 1], atol=1e-6)
+
+
+def test_a_row_is_explained_alike_alone_and_among_others() -> None:
+    model = FailureClassifier("blend", trees=40).fit(*rows(1000, 1))
+    frame, _ = rows(10, 2)
+    np.testing.assert_allclose(explain(model, frame[3:4]).contributions[0], explain(model, frame).contributions[3])
+
+
 @pytest.mark.parametrize("algorithm", ["lightgbm", "random_forest", "blend"])
 def test_the_features_that_matter_come_first(algorithm: str) -> None:
     model = FailureClassifier(algorithm, trees=40).fit(*rows(1000, 1))
