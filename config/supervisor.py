@@ -61,6 +61,8 @@ def app_programs() -> list[Program]:
         Program("worker", [*celery, "worker", "--without-gossip", "--without-mingle"]),
         Program("beat", [*celery, "beat", "--pidfile="]),
     ]
+    if embedded.mlflow_url(settings.STATE_DIR) == settings.MLFLOW_TRACKING_URI:
+        programs.append(Program("mlflow", [python, "manage.py", "mlflow_server"]))
     if settings.MQTT_URL:
         programs.append(Program("mqtt", [python, "manage.py", "mqtt_bridge"]))
     if settings.DEMO:

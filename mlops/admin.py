@@ -1,6 +1,6 @@
 from django.contrib import admin
 
-from mlops.models import Anomaly, Baseline
+from mlops.models import Anomaly, Baseline, Deployment, ModelVersion
 from sensors.admin import ReadOnly, SiteScopedAdmin, VisibleRelatedFilter
 
 
@@ -31,3 +31,23 @@ class BaselineAdmin(ReadOnly, SiteScopedAdmin):
     search_fields = ["sensor__sensor_id", "sensor__name"]
     date_hierarchy = "valid_from"
     ordering = ["-valid_from"]
+
+
+@admin.register(ModelVersion)
+class ModelVersionAdmin(ReadOnly, SiteScopedAdmin):
+    list_display = ["name", "version", "purpose", "site", "size_bytes", "created_at"]
+    list_filter = ["purpose", ("site", VisibleRelatedFilter)]
+    list_select_related = ["site"]
+    search_fields = ["name", "run_id", "sha256"]
+    date_hierarchy = "created_at"
+
+
+@admin.register(Deployment)
+class DeploymentAdmin(ReadOnly, SiteScopedAdmin):
+    """The ledger; what is in service is seen and withdrawn on the page "Models"."""
+
+    list_display = ["version", "purpose", "scope_label", "site", "since", "by", "why", "until", "ended_by", "rejected"]
+    list_filter = ["purpose", ("until", admin.EmptyFieldListFilter), "rejected", ("site", VisibleRelatedFilter)]
+    list_select_related = ["version", "sensor", "asset", "site", "by", "ended_by"]
+    search_fields = ["version__name", "sensor__sensor_id", "asset__name", "why"]
+    date_hierarchy = "since"
