@@ -14,9 +14,12 @@ import numpy as np
 import psycopg
 import pytest
 from django.conf import LazySettings
+from django.contrib.auth.models import User
 from django.core.management import call_command
+from django.test import Client
 from moto.server import ThreadedMotoServer
 
+from config import health
 from mlops import deployments
 from mlops.deployments import Scope
 from mlops.detectors import robust
@@ -377,3 +380,27 @@ def test_the_example_is_json_that_other_programs_read() -> None:
     version = register()
     content = mlflow_api.read_artifact(version.path.replace(versions.FILE, "input_example.json"), 10_000)
     assert json.loads(content) == {"columns": ["temperature"], "data": [[20.0], [None]]}
+
+
+def test_admins_open_mlflows_pages_and_only_these_pages_may_change_things(
+    client: Client, people: dict[str, User], settings: LazySettings
+) -> None:
+    client.force_login(people["admin"])
+    search = "/models/mlflow/ajax-api/2.0/mlflow/experiments/search"
+    body = {"max_results": 5}
+    page = client.get("/models/mlflow/")
+    assert page.status_code == 200
+    assert b"<title>MLflow</title>" in page.getvalue()
+    asked = client.post(search, body, "application/json", headers={"origin": "http://testserver"})
+    assert asked.status_code == 200
+    assert b"experiments" in asked.getvalue()
+    for origin in ("http://elsewhere.example.com", "null", ""):
+        refused = client.post(search, body, "application/json", headers={"origin": origin})
+        assert refused.status_code == 403
+    assert client.get("/models/mlflow/a/../../../api/2.0/mlflow/experiments/get").status_code == 404
+    settings.MLFLOW_TRACKING_URI = "http://127.0.0.1:1"
+    assert client.get("/models/mlflow/").status_code == 503
+
+
+def test_health_names_mlflow(settings: LazySettings) -> None:
+    assert health.report()["checks"]["mlflow"]["state"] == "ok"
