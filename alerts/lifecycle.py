@@ -35,14 +35,15 @@ def raise_alert(
     decides. `site` is needed only where there is no `asset`.
     """
     alert: Alert
-    assert asset or site, "An alert belongs to a site."
+    site_id = asset.site_id if asset else site.pk if site else None
+    assert site_id is not None, "An alert belongs to a site."
     with transaction.atomic():
         alert, created = Alert.objects.get_or_create(
             dedup_key=dedup_key,
             state__in=[State.OPEN, State.ACKNOWLEDGED],
             defaults={
                 "state": State.OPEN,
-                "site_id": asset.site_id if asset else site and site.pk,  # type: ignore[misc]
+                "site_id": site_id,
                 "asset": asset,
                 "sensor": sensor,
                 "kind": kind,

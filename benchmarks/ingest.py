@@ -223,33 +223,22 @@ def run_single() -> list[dict[str, Any]]:
 def run_scored() -> list[dict[str, Any]]:
     """At a steady rate beside the worker, and as fast as it goes; the backlog is worked off afterwards."""
     results = []
-    for pace, name in ((SCORED_RATE, f"HTTP bulk at {SCORED_RATE:,}/s"), (None, "HTTP bulk, all it takes")):
-        with plant_with(SENSORS) as plant:
-            sent = bulk(plant, recent(58), rows_per_second=pace)
+    with plant_with(SENSORS) as plant:
+        for pace, name in ((SCORED_RATE, f"HTTP bulk at {SCORED_RATE:,}/s"), (None, "HTTP bulk, all it takes")):
+            sent = bulk(plant, recent(58 if pace else 42), rows_per_second=pace)
             backlog = wait_for_backlog(plant)
-        rate = sent["rows_per_second"]
-        results += [
-            row(f"{name}, worker scoring", rate, "readings/s", 50_000, rate >= 50_000),
-            row(
-                "  backlog gone after",
-                backlog,
-                "s",
-                sent["seconds"] if pace else None,
-                not pace or backlog <= sent["seconds"],
-            ),
-            row(
-                "  scored, while sending and after",
-                sent["sent"] / (sent["seconds"] + backlog),
-                "readings/s",
-                None,
-                True,
-            ),
-        ]
+            rate, whole = sent["rows_per_second"], sent["seconds"] + backlog
+            goal = sent["seconds"] if pace else None
+            results += [
+                row(f"{name}, worker scoring", rate, "readings/s", 50_000, rate >= 50_000),
+                row("  backlog gone after", backlog, "s", goal, not goal or backlog <= goal),
+                row("  scored, while sending and after", sent["sent"] / whole, "readings/s", None, True),
+            ]
     return results
 
 
 def run_growth() -> list[dict[str, Any]]:
-    """The rate at 50 million stored rows against that at none, and the web process's memory over 20 million."""
+    """The rate at GROWTH_ROWS stored rows against that at none, and the web process's memory over FLAT_ROWS."""
     from sensors import embedded
 
     with plant_with(SENSORS) as plant, worker_stopped(plant):
@@ -259,19 +248,21 @@ def run_growth() -> list[dict[str, Any]]:
         flat = bulk(plant, past(170), rows=FLAT_ROWS, seconds=3600, prepare=0)
         after = web_memory_mib(plant)
         with psycopg.connect(embedded.database_url(plant.platform.state_dir), autocommit=True) as database:
-            missing = GROWTH_ROWS - database.execute("SELECT count(*) FROM sensors_reading").fetchone()[0]  # type: ignore[index]
+            [(stored,)] = database.execute("SELECT count(*) FROM sensors_reading").fetchall()
             database.execute(
                 "INSERT INTO sensors_reading (sensor_id, timestamp, value, quality, flags) "
                 "SELECT s.id, timestamptz '2020-01-01' + n * interval '1 second', 20, 1, 0 "
                 "FROM generate_series(1, %s) n CROSS JOIN sensors_sensor s",
-                [max(0, missing // SENSORS)],
+                [max(0, (GROWTH_ROWS - stored) // SENSORS)],
             )
             database.execute("VACUUM ANALYZE sensors_reading")
             database.execute("CHECKPOINT")
+        # As before the first: what comes right after a checkpoint writes whole pages to the log.
+        bulk(plant, past(60), seconds=2)
         last = bulk(plant, past(20))["rows_per_second"]
     return [
-        row("rate at 50 million rows", last, "readings/s", None, True, first),
-        row("rate at 50 million rows, share of the first", last / first, "", 0.85, last >= 0.85 * first),
-        row("20 million rows at", flat["rows_per_second"], "readings/s", None, True),
+        row(f"rate at {GROWTH_ROWS / 1e6:g} million rows", last, "readings/s", None, True, first),
+        row(f"rate at {GROWTH_ROWS / 1e6:g} million rows, share", last / first, "", 0.85, last >= 0.85 * first),
+        row(f"{FLAT_ROWS / 1e6:g} million rows at", flat["rows_per_second"], "readings/s", None, True),
         row("web process grew by", after - before, "MiB", 30, after - before <= 30),
     ]

@@ -26,7 +26,7 @@ WINDOW = 1000
 
 def run() -> list[dict[str, Any]]:
     with plant_with(SENSORS) as plant, tempfile.TemporaryDirectory() as directory:
-        broker = Broker(Path(directory), durable=False)
+        broker = Broker(Path(directory))
         broker.start()
         bridge = start_bridge(plant, broker)
         try:

@@ -26,6 +26,7 @@ from config.orphans import exit_when_orphaned
 from config.uploads import may_upload
 from sensors.consumers import LiveConsumer
 from sensors.doors.asgi import FastDoor
+from sensors.imports import ask_for_room
 
 # A thread that comes back from the database waits so long at most for the one that has the interpreter; the default of
 # 5 ms, several times in each request, is most of the time a small request takes.
@@ -40,7 +41,13 @@ if multiprocessing.parent_process():
 application = ProtocolTypeRouter(
     {
         "http": AddressLimit(
-            BodyLimit(FastDoor(django_application), settings.MAX_BODY_BYTES, settings.MAX_UPLOAD_BYTES, may_upload),
+            BodyLimit(
+                FastDoor(django_application),
+                settings.MAX_BODY_BYTES,
+                settings.MAX_UPLOAD_BYTES,
+                may_upload,
+                ask_for_room,
+            ),
             settings.ADDRESS_REQUESTS_PER_SECOND,
             settings.TRUSTED_PROXIES,
         ),

@@ -1,7 +1,8 @@
 """What the site says when a request cannot be served: JSON to programs (paths under /api/), a page to people."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+from django.core.exceptions import BadRequest
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.template.loader import render_to_string
 from django_guid import get_guid
@@ -25,7 +26,9 @@ CSRF = Failure(403, "csrf_failed", "This form is out of date", "Go back, reload 
 
 
 def bad_request(request: HttpRequest, exception: Exception) -> HttpResponse:
-    return _answer(request, BAD_REQUEST)
+    # What our own pages say of an address; what Django says of hosts and forms is for the log.
+    said = str(exception) if isinstance(exception, BadRequest) else ""
+    return _answer(request, replace(BAD_REQUEST, detail=said or BAD_REQUEST.detail))
 
 
 def permission_denied(request: HttpRequest, exception: Exception) -> HttpResponse:

@@ -20,12 +20,13 @@ from redis.backoff import NoBackoff
 from redis.retry import Retry
 
 from mlops.registry import figures
+from sensors import heartbeat
 
 logger = logging.getLogger(__name__)
 
 # A part that has not answered by then counts as failed.
 TIMEOUT_SECONDS = 2
-# Beat sends a heartbeat every 5 s; six missed ones are no accident.
+# Beat and the MQTT bridge send a heartbeat every 5 s; six missed ones are no accident.
 HEARTBEAT_OLD_SECONDS = 30
 # Anybody may ask, so a flood of questions must not become a flood of database connections.
 KEEP_ANSWER_SECONDS = 1.0
@@ -60,6 +61,8 @@ def report() -> dict[str, Any]:
     cache_answers = checks["cache"]["state"] == "ok"
     checks["worker"] = _worker(cache_answers)
     checks["models"] = _models(cache_answers)
+    if settings.MQTT_URL:
+        checks["mqtt_bridge"] = _mqtt_bridge(checks["broker"]["state"] == "ok")
     if any(checks[name]["state"] != "ok" for name in needed):
         status = "failed"
     elif any(check["state"] != "ok" for check in checks.values()):
@@ -128,10 +131,21 @@ def _ask_mlflow() -> None:
 
 
 def _worker(cache_answers: bool) -> Check:
-    beaten_at = cache.get(HEARTBEAT_KEY) if cache_answers else None
-    if beaten_at is None:
+    return _beaten(cache.get(HEARTBEAT_KEY) if cache_answers else None)
+
+
+def _mqtt_bridge(valkey_answers: bool) -> Check:
+    """Degraded when the bridge does not run, hangs, or listens to no broker: what comes in elsewhere is taken in."""
+    beat = heartbeat.last() if valkey_answers else None
+    check = _beaten(beat.at if beat else None) | {"connected": bool(beat and beat.connected)}
+    return check if check["connected"] else check | {"state": "degraded"}
+
+
+def _beaten(at: float | None) -> Check:
+    """The state of a part that sends heartbeats, by its newest one (seconds since 1970)."""
+    if at is None:
         return {"state": "degraded", "seconds_since_heartbeat": None}
-    age = max(0.0, time.time() - beaten_at)
+    age = max(0.0, time.time() - at)
     return {"state": "ok" if age <= HEARTBEAT_OLD_SECONDS else "degraded", "seconds_since_heartbeat": round(age, 1)}
 
 

@@ -15,6 +15,7 @@ from mlops.detectors import robust
 from mlops.detectors.robust import DAY_US, HOUR_US, Profile
 from mlops.models import Baseline
 from sensors import history
+from sensors.arrays import any_of
 
 MINUTE_US = 60_000_000
 FIRST_BLOCK_US = 5_000_000
@@ -53,17 +54,15 @@ def profiles_of(blocks: set[Block], firsts: dict[int, int]) -> dict[Block, Profi
 
 def _stored(blocks: set[Block]) -> dict[Block, Profile | None]:
     rows = Baseline.objects.filter(
-        sensor__in={sensor for sensor, _ in blocks}, valid_from__in={_datetime(start) for _, start in blocks}
-    )
+        sensor__in=any_of({sensor for sensor, _ in blocks}),
+        valid_from__in=any_of({_datetime(start) for _, start in blocks}, "timestamptz"),
+    ).values_list("sensor", "valid_from", "readings", "span_seconds", "median", "spread", "hour_offsets")
     found: dict[Block, Profile | None] = {}
-    for row in rows:
-        block = (row.sensor_id, round(row.valid_from.timestamp() * 1e6))
+    for sensor, valid_from, readings, span_seconds, median, spread, hour_offsets in rows:
+        block = (sensor, round(valid_from.timestamp() * 1e6))
         if block in blocks:
-            found[block] = (
-                None
-                if row.median is None or row.spread is None
-                else Profile(row.readings, row.span_seconds, row.median, row.spread, tuple(row.hour_offsets))
-            )
+            known = median is not None and spread is not None
+            found[block] = Profile(readings, span_seconds, median, spread, tuple(hour_offsets)) if known else None
     return found
 
 

@@ -27,6 +27,7 @@ from mlops.detectors.robust import Profile
 from mlops.models import Anomaly
 from mlops.querysets import AnomalyQuerySet
 from sensors import faults, history, outbox
+from sensors.arrays import any_of
 from sensors.checks import SPAN_GAP_US
 from sensors.history import Span
 from sensors.models import Asset, ReadingBatch, Sensor
@@ -69,21 +70,29 @@ def score_batches(batches: list[ReadingBatch]) -> None:
 
     Sensors that nobody has placed yet are not scored.
     """
-    batches = outbox.with_spans(batches)
     spans = _spans(batches)
-    # In one order everywhere, or two workers could wait for each other.
-    locked = Sensor.objects.select_for_update(of=("self",), no_key=True).order_by("pk")
-    rows = locked.filter(pk__in={span.sensor for span in spans}).exclude(status=Sensor.Status.DISCOVERED)
-    sensors = {sensor.pk: sensor for sensor in rows.select_related("asset__site")}
+    sensors = _locked({span.sensor for span in spans})
     spans = [span for span in spans if span.sensor in sensors]
     _weigh_again(_found_in([batch for batch in batches if batch.corrected]), CORRECTED)
-    _weigh_again(withdrawal.doubted(list(sensors)), DOUBTED)
+    _weigh_again(withdrawal.doubted(sensors), DOUBTED)
     historical = batches[0].mode == ReadingBatch.Mode.HISTORY
-    for sensor, event in _events(spans, {} if historical else _settled_after(list(sensors))):
-        _record(sensors[sensor], event, historical)
+    events = list(_events(spans, {} if historical else _settled_after(sensors)))
+    found_in = Sensor.objects.select_related("asset__site").in_bulk({sensor for sensor, _ in events})
+    for sensor, event in events:
+        _record(found_in[sensor], event, historical)
+
+
+def _locked(wanted: set[int]) -> set[int]:
+    """These sensors, but for those that wait to be placed; nobody else scores or changes them now."""
+    # In one order everywhere, or two workers could wait for each other.
+    locked = Sensor.objects.select_for_update(no_key=True).filter(pk__in=any_of(wanted)).order_by("pk")
+    # A row that changed while we waited for its lock is read as it is now.
+    return {pk for pk, status in locked.values_list("pk", "status") if status != Sensor.Status.DISCOVERED}
 
 
 def _found_in(batches: list[ReadingBatch]) -> AnomalyQuerySet:
+    if not batches:
+        return Anomaly.objects.none()
     overlapping = (
         Q(sensor=span.sensor, start__lte=_datetime(span.last), end__gte=_datetime(span.first))
         for span in _spans(batches)
@@ -119,11 +128,8 @@ def _restate(anomaly: Anomaly, event: Event, start: datetime, end: datetime) -> 
 
 def _spans(batches: list[ReadingBatch]) -> list[Span]:
     """Where the batches hold readings; spans of one sensor that touch are one."""
-    parts = sorted(
-        Span(sensor, first, last)
-        for batch in batches
-        for sensor, first, last in zip(batch.sensors, _us(batch.firsts), _us(batch.lasts), strict=True)
-    )
+    _, *columns = outbox.spans(batches)
+    parts = sorted(map(Span, *(column.tolist() for column in columns)))
     spans: list[Span] = []
     for part in parts:
         if spans and spans[-1].sensor == part.sensor and part.first <= spans[-1].last + SPAN_GAP_US:
@@ -133,11 +139,13 @@ def _spans(batches: list[ReadingBatch]) -> list[Span]:
     return spans
 
 
-def _settled_after(sensors: list[int]) -> dict[int, int]:
+def _settled_after(sensors: set[int]) -> dict[int, int]:
     """For sensors whose alert was just resolved: from when on (microseconds UTC) readings may open a new event."""
     recently = timezone.now() - timedelta(seconds=settings.LATE_AFTER_SECONDS) - SETTLING
     resolved = (
-        Alert.objects.filter(sensor__in=sensors, kind=Alert.Kind.ANOMALY, historical=False, resolved_at__gt=recently)
+        Alert.objects.filter(
+            sensor__in=any_of(sensors), kind=Alert.Kind.ANOMALY, historical=False, resolved_at__gt=recently
+        )
         .values_list("sensor")
         .annotate(last=Max("resolved_at"))
     )

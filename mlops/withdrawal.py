@@ -10,6 +10,7 @@ from alerts import lifecycle
 from alerts.models import Alert, State
 from mlops.models import Anomaly
 from mlops.querysets import AnomalyQuerySet
+from sensors.arrays import any_of
 from sensors.faults import DISTRUSTED
 from sensors.models import Reading, Sensor
 
@@ -49,7 +50,7 @@ def doubted(sensors: Collection[int]) -> AnomalyQuerySet:
     # By way of the alerts, of which a sensor has one at most: its past anomalies are many.
     return Anomaly.objects.filter(
         Exists(masked),
-        alert__sensor__in=sensors,
+        alert__sensor__in=any_of(sensors),
         alert__resolved_at=None,
         historical=False,
         decision__in=_SPEAK_FOR_AN_ALERT,

@@ -180,7 +180,7 @@ class Batch:
             return self.columns.unit_names[int(self.columns.units[row])]
 
         unknown = np.array([name is None for name in names])[self.columns.units] & named
-        self.refuse(unknown, "unknown_unit", lambda row: f"Unit {name_of(row)[:40]!r} is not known.")
+        self.refuse(unknown, "unknown_unit", lambda row: units.not_known(name_of(row), self._unit_of(row)))
         # One factor per distinct (sensor, unit) pair; code -1 means the sensor's own unit.
         width = len(names) + 1
         pairs, pair_of_row = np.unique(self.columns.codes * width + self.columns.units + 1, return_inverse=True)
@@ -195,6 +195,10 @@ class Batch:
         linear = linear[pair_of_row[~mismatch]]
         with np.errstate(over="ignore"):
             self.columns = replace(self.columns, values=self.columns.values * linear[:, 0] + linear[:, 1])
+
+    def _unit_of(self, row: int) -> str | None:
+        sensor = self.sensors[int(self.columns.codes[row])]
+        return sensor.unit if sensor else None
 
     def _conversion(self, code: int, unit: int, names: list[str | None]) -> tuple[float, float] | None:
         sensor, name = self.sensors[code], names[unit] if unit >= 0 else None

@@ -55,7 +55,7 @@ def discover(unit_of: dict[str, str | None], site_id: int) -> dict[str, tuple[st
                 "A sensor's key has up to 100 letters, digits and . _ : / - only.",
             )
         elif unit and units.canonical(unit) is None:
-            refused[sensor_id] = ("unknown_unit", f"Unit {unit!r} is not known.")
+            refused[sensor_id] = ("unknown_unit", units.not_known(unit, _unit_by_words(sensor_id)))
         elif waiting + len(created) >= settings.DISCOVERY_LIMIT:
             detail = "Too many sensors of this site wait to be placed; place or retire some first."
             refused[sensor_id] = ("too_many_discovered", detail)
@@ -85,14 +85,23 @@ def infer(sensor_id: str, unit: str | None) -> tuple[str, str]:
     >>> infer("line1/p7.oil", "degC"), infer("line1/p7_temp", None), infer("line1/p7", None)
     (('temperature', '°C'), ('temperature', '°C'), ('generic', '1'))
     """
-    words = set(re.split(r"[^a-z]+", re.sub(r"([a-z])([A-Z])", r"\1 \2", sensor_id).lower()))
-    named = next((WORDS[word] for word in sorted(words & WORDS.keys(), key=len, reverse=True)), None)
+    named = _kind_by_words(sensor_id)
     known = units.canonical(unit) if unit else None
     if known is None:
         kind = named or Kind.GENERIC
         return kind.value, units.DEFAULT_UNIT[kind]
     fitting = [Kind(kind) for kind, default in units.DEFAULT_UNIT.items() if units.conversion(known, default)]
     return (named if named in fitting else next(iter(fitting), Kind.GENERIC)).value, known
+
+
+def _kind_by_words(sensor_id: str) -> Kind | None:
+    words = set(re.split(r"[^a-z]+", re.sub(r"([a-z])([A-Z])", r"\1 \2", sensor_id).lower()))
+    return next((WORDS[word] for word in sorted(words & WORDS.keys(), key=len, reverse=True)), None)
+
+
+def _unit_by_words(sensor_id: str) -> str | None:
+    kind = _kind_by_words(sensor_id)
+    return units.DEFAULT_UNIT[kind] if kind else None
 
 
 def _is_valid(sensor_id: str) -> bool:

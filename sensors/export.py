@@ -4,6 +4,7 @@ A table is read piece by piece, each with a query of its own: between two pieces
 held, however slowly the file is fetched. pyarrow and xlsxwriter are loaded when somebody exports.
 """
 
+import asyncio
 import tempfile
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -14,7 +15,9 @@ from asgiref.sync import sync_to_async
 from django.db import connection
 from django.http import StreamingHttpResponse
 
+from sensors import places
 from sensors.errors import Refused
+from sensors.places import Place
 
 Kind = Literal["text", "number", "integer", "time", "flag"]
 # One element per row, or one value for all of them.
@@ -23,6 +26,7 @@ Values = Any
 # Longer tables take minutes of a web process to write as XLSX; the format itself ends at 1,048,576.
 MOST_XLSX_ROWS = 200_000
 FILE_PIECE_BYTES = 1 << 18
+ASK_FOR_PLACE_SECONDS = 1.0
 # A spreadsheet program would run a cell that begins so (OWASP, CSV injection).
 FORMULA = r"^[=+\-@\t\r]"
 
@@ -41,21 +45,35 @@ class Table:
     count: Callable[[], int]
 
 
-def download(table: Table, file_format: str) -> StreamingHttpResponse:
-    """The table as a file. Raises Refused for a format that we do not write, or a table too long for it."""
+def download(table: Table, file_format: str, *, user_id: int) -> StreamingHttpResponse:
+    """The table as a file.
+
+    Raises Refused for a format that we do not write, a table too long for it, or a user with too many exports running.
+    """
     if file_format not in WRITERS:
         raise Refused("unknown_format", f"`format` must be one of {', '.join(WRITERS)}.", 400)
     if file_format == "xlsx" and table.count() > MOST_XLSX_ROWS:
         raise Refused("too_many_rows", f"XLSX takes {MOST_XLSX_ROWS:,} rows here; choose csv or parquet.", 422)
     content_type, write = WRITERS[file_format]
     headers = {"Content-Disposition": f'attachment; filename="{table.name}.{file_format}"', "Cache-Control": "no-store"}
-    return StreamingHttpResponse(_stream(write(table)), content_type=content_type, headers=headers)
+    place = places.take("export", user_id)
+    return StreamingHttpResponse(_stream(write(table), place), content_type=content_type, headers=headers)
 
 
-async def _stream(pieces: Iterator[bytes]) -> AsyncIterator[bytes]:
-    while (piece := await sync_to_async(_next)(pieces)) is not None:
-        if piece:
-            yield piece
+async def _stream(pieces: Iterator[bytes], place: Place) -> AsyncIterator[bytes]:
+    try:
+        while (piece := await _piece(pieces, place)) is not None:
+            if piece:
+                yield piece
+    finally:
+        await sync_to_async(place.give_back, thread_sensitive=False)()
+
+
+async def _piece(pieces: Iterator[bytes], place: Place) -> bytes | None:
+    """The next piece. Whoever fetched so slowly that others have the places now waits until one is free."""
+    while not await sync_to_async(place.keep, thread_sensitive=False)():
+        await asyncio.sleep(ASK_FOR_PLACE_SECONDS)
+    return await sync_to_async(_next)(pieces)
 
 
 def _next(pieces: Iterator[bytes]) -> bytes | None:

@@ -5,9 +5,11 @@ import time
 from collections.abc import Iterable
 from typing import Any, NamedTuple
 
-from django.db import connection
+from django.db.models import IntegerField
+from django.db.models.expressions import RawSQL
 
 from sensors.access import CACHE_SECONDS, Sender
+from sensors.arrays import any_of
 from sensors.models import QualityPolicy, Sensor
 from sensors.quality import REPEATS_ARE_NORMAL, Limits
 
@@ -20,11 +22,9 @@ class Known(NamedTuple):
     unit: str
     retired: bool
     limits: Limits
-    created_at: float = 0.0
+    committed: bool = True
 
 
-# Transactions that create sensors are shorter: a statement of the web process gets 10 s, a turn of an import 1 s.
-LONGEST_TRANSACTION_SECONDS = 600.0
 # One of several sites may be meant.
 AMBIGUOUS = Known(-1, -1, "", False, Limits())
 
@@ -35,7 +35,6 @@ _FIELDS = (
         "site_id",
         "unit",
         "status",
-        "created_at",
         "range_low",
         "range_high",
         "max_rate",
@@ -43,6 +42,8 @@ _FIELDS = (
     ),
     *("profile__cadence_seconds", "profile__noise", "profile__repeat_share"),
 )
+# Transactions between the row's and this one; 0 and below for rows of this one, its savepoints, or younger ones.
+_AGE = RawSQL("age(sensors_sensor.xmin)", [], output_field=IntegerField())
 _POLICY = (
     *("check_range", "check_rate", "stuck_repeats", "spike_factor", "gap_factor"),
     "clock_ahead_seconds",
@@ -68,7 +69,8 @@ def known_sensors(sensor_ids: list[str], sender: Sender | None) -> list[Known | 
     if not missing:
         return [table[sensor_id] for sensor_id in sensor_ids]
     found = _look_up({*missing, *_used.pop(who, ())}, sender)
-    table.update({sensor_id: known for sensor_id, known in found.items() if _is_lasting(known)})
+    # What this very transaction has made may vanish with it.
+    table.update({sensor_id: known for sensor_id, known in found.items() if known.committed})
     return [found.get(sensor_id) or table.get(sensor_id) for sensor_id in sensor_ids]
 
 
@@ -76,11 +78,6 @@ def forget() -> None:
     """Look everything up anew."""
     _tables.clear()
     _used.clear()
-
-
-def _is_lasting(sensor: Known) -> bool:
-    """Whether a sensor may be remembered. One that this very transaction has made may vanish with it."""
-    return not connection.in_atomic_block or time.time() - sensor.created_at > LONGEST_TRANSACTION_SECONDS
 
 
 def _table_of(who: Who) -> Table:
@@ -101,7 +98,7 @@ def _look_up(sensor_ids: Iterable[str], sender: Sender | None) -> Table:
     # PostgreSQL has no text with NUL in it, so no sensor has such a key, and asking for one would be an error.
     asked = [sensor_id for sensor_id in sensor_ids if "\0" not in sensor_id]
     found: Table = {}
-    sensors = list(rows.filter(sensor_id__in=asked).order_by().values(*_FIELDS))
+    sensors = list(rows.filter(sensor_id__in=any_of(asked, "text")).order_by().values(*_FIELDS, age=_AGE))
     policies = _policies({row["site_id"] for row in sensors})
     for row in sensors:
         sensor_id = row["sensor_id"]
@@ -111,7 +108,7 @@ def _look_up(sensor_ids: Iterable[str], sender: Sender | None) -> Table:
             unit=row["unit"],
             retired=row["status"] == Sensor.Status.RETIRED,
             limits=_limits(row, policies.get(row["site_id"], _DEFAULTS)),
-            created_at=row["created_at"].timestamp(),
+            committed=row["age"] > 0,
         )
         found[sensor_id] = AMBIGUOUS if sensor_id in found else known
     return found

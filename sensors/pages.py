@@ -13,11 +13,11 @@ from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse, HttpResponseNotAllowed
 from django.shortcuts import redirect, render
 from django.utils.cache import patch_vary_headers
-from django.utils.dateparse import parse_datetime
 from django.utils.http import url_has_allowed_host_and_scheme
 from django_htmx.middleware import HtmxDetails
 
 from sensors.errors import Refused
+from sensors.wall_clock import in_address
 
 View = Callable[..., HttpResponse]
 
@@ -51,22 +51,28 @@ def page_of(rows: "QuerySet[Any]", request: HttpRequest) -> Page:
 
 
 def overlapping(rows: "QuerySet[Any]", asked: dict[str, str]) -> "QuerySet[Any]":
-    """The rows whose `start` to `end` touches the stretch from `from` to `to`, as far as these are given."""
-    for name, lookup in (("from", "end__gte"), ("to", "start__lte")):
-        if name in asked:
-            rows = rows.filter(**{lookup: aware(name, asked[name])})
-    return rows
+    """The rows whose `start` to `end` touches the stretch from `from` to `to`, as far as these are given.
+
+    Raises BadRequest as `asked_stretch` does.
+    """
+    lookups = {"from": "end__gte", "to": "start__lte"}
+    return rows.filter(**{lookups[name]: at for name, at in asked_stretch(asked).items()})
+
+
+def asked_stretch(asked: dict[str, str]) -> dict[str, datetime]:
+    """The times `from` and `to` of an address, as far as it has them; raises BadRequest when they make no stretch."""
+    ends: dict[str, datetime] = {name: aware(name, asked[name]) for name in ("from", "to") if name in asked}
+    if len(ends) == 2 and ends["from"] > ends["to"]:
+        raise BadRequest("`from` must not lie after `to`.")
+    return ends
 
 
 def aware(name: str, text: str) -> datetime:
-    """The time in an address; raises BadRequest when it is none, or has no zone."""
+    """The time in an address; raises BadRequest when it is none, has no zone, or is far out of our time."""
     try:
-        at = parse_datetime(text)
-    except ValueError:
-        at = None
-    if at is None or at.tzinfo is None:
-        raise BadRequest(f"`{name}` must be an ISO 8601 time with a zone.")
-    return at
+        return in_address(text)
+    except ValueError as error:
+        raise BadRequest(f"`{name}` {error}.") from error
 
 
 def live_page(request: Request, page: str, partial: str, context: dict[str, Any]) -> HttpResponse:

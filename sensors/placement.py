@@ -10,8 +10,9 @@ from typing import Any
 
 from django.contrib.auth.models import User
 from django.db import connection, transaction
+from django.utils import timezone
 
-from sensors import audit, live, lookup
+from sensors import afresh, audit, live, lookup
 from sensors.discovery import WAITING_ROOM
 from sensors.errors import Refused
 from sensors.models import Asset, Sensor, Site
@@ -20,6 +21,8 @@ SAMPLE_VALUES = 60
 MOST_COUNTED = 1_000
 # Sensors of a site that a suggestion is looked for among.
 MOST_NEIGHBOURS = 20_000
+# The outbox's consumer that passes sensors over as long as nobody has placed them.
+JUDGES = "score"
 # What the audit log says of a discovered sensor that was changed, and by its new state, how.
 ABOUT = ("asset_id", "name", "kind", "unit", "status")
 STEPS = {Sensor.Status.DISCOVERED: "change", Sensor.Status.ACTIVE: "place", Sensor.Status.RETIRED: "ignore"}
@@ -163,6 +166,7 @@ def ignore(sensor: Sensor, by: User) -> None:
 def seeing_to(sensor: Sensor, by: User) -> Iterator[None]:
     """Around the change of a discovered sensor: one person at a time, and the audit log says what it was and is.
 
+    What it sent before it was placed is scored in the background, as history: nobody is told of what is long over.
     Raises Refused when it waits no longer.
     """
     with transaction.atomic():
@@ -174,6 +178,8 @@ def seeing_to(sensor: Sensor, by: User) -> Iterator[None]:
         detail = {"before": before, "after": {name: getattr(sensor, name) for name in ABOUT}}
         action = STEPS[Sensor.Status(sensor.status)]
         audit.record(action, f"sensor {sensor.pk}", by=by, site_id=sensor.site_id, detail=detail)
+        if sensor.status == Sensor.Status.ACTIVE:
+            afresh.enqueue_stored(sensor, JUDGES, "placement", timezone.now())
         live.publish("readings", site_id=sensor.site_id, asset_id=sensor.asset_id)
     lookup.forget()
 

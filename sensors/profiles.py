@@ -42,16 +42,12 @@ PAUSE_FLOOR_SECONDS = 60.0
 
 def hear(batches: list[ReadingBatch]) -> None:
     """Note which sensors these batches, all of one mode, speak of: when they were heard, and from whom."""
-    batches = outbox.with_spans(batches)
+    numbers, sensors, firsts, lasts = outbox.spans(batches)
     if batches[0].mode == ReadingBatch.Mode.HISTORY:
-        _note_history({sensor for batch in batches for sensor in batch.sensors})
+        _note_history(np.unique(sensors))
         return
-    sizes = [len(batch.sensors) for batch in batches]
-    sensors = np.concatenate([np.array(batch.sensors, np.int64) for batch in batches])
-    firsts = _us([at for batch in batches for at in batch.firsts])
-    lasts = _us([at for batch in batches for at in batch.lasts])
-    received = np.repeat(_us([batch.received_at for batch in batches]), sizes)
-    keys = np.repeat(np.array([batch.sent_by_id or 0 for batch in batches], np.int64), sizes)
+    received = _us([batch.received_at for batch in batches])[numbers]
+    keys = np.array([batch.sent_by_id or 0 for batch in batches], np.int64)[numbers]
     order = np.lexsort((received, sensors))
     sensors, received, keys = sensors[order], received[order], keys[order]
     starts = np.flatnonzero(np.append(True, np.diff(sensors) != 0))
@@ -106,7 +102,7 @@ def _note_live(**columns: Any) -> None:
         )
 
 
-def _note_history(sensors: set[int]) -> None:
+def _note_history(sensors: NDArray[np.int64]) -> None:
     """Past readings say nothing of when a sensor was heard, but there may be more to learn from."""
     with numpy_cursor() as cursor:
         cursor.execute(
@@ -116,7 +112,7 @@ def _note_history(sensors: set[int]) -> None:
             ON CONFLICT (sensor_id) DO UPDATE SET learned_at = NULL
             WHERE p.readings < %s OR p.learned_at < %s
             """,
-            [Bigints(np.array(sorted(sensors), np.int64)), NEWEST_READINGS, timezone.now() - RELEARN_AFTER],
+            [Bigints(sensors), NEWEST_READINGS, timezone.now() - RELEARN_AFTER],
         )
 
 

@@ -42,6 +42,7 @@ ADVICE = {
     "unknown_sensor": "Create the sensor, let it be discovered, or name the one that was meant. Then admit.",
     "ambiguous_sensor": "Several sites have a sensor with this key: send with a key of one site, or discard.",
     "unknown_site": "The sender names a site that is not here: have its topic corrected, and let it send again.",
+    "sensor_name_clash": "Two names of the file become one key: name another sensor, or the same if they are the same.",
     "invalid_sensor_id": "Name the sensor that was meant: this cannot be the key of one.",
     "too_many_discovered": "Place or ignore the sensors that were discovered. Then admit, and let these be discovered.",
     "sensor_retired": "Set the sensor active again if it is in use, name the one that replaced it, or discard.",

@@ -3,6 +3,7 @@
 The readings themselves are looked at up to RAW_READINGS of them; beyond that their hourly summary is.
 """
 
+from contextlib import nullcontext
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, Literal
@@ -10,15 +11,15 @@ from typing import Any, Literal
 import numpy as np
 from django.conf import settings
 from django.db.models import Max, Min
-from django.utils.dateparse import parse_datetime
 from numpy.typing import NDArray
 
-from sensors import summary
+from sensors import places, summary
 from sensors.arrays import numpy_cursor
 from sensors.errors import Refused
 from sensors.models import HourlySummary, Reading, Sensor
 from sensors.summary import Hours
 from sensors.timescale.rebuild import HOUR_US
+from sensors.wall_clock import in_address
 from sensors.wording import flags_in_words, for_machines
 
 Resolution = Literal["auto", "raw"]
@@ -111,7 +112,7 @@ def fitting_range(newest: datetime | None, now: datetime) -> str:
 def window(sensor: Sensor, asked: dict[str, str], now: datetime) -> tuple[datetime, datetime]:
     """The window that `range`, or else `from` and `to` (ISO 8601 with a zone), ask for. Raises ValueError."""
     if "from" in asked or "to" in asked:
-        start, end = (_aware(asked.get(name, "")) for name in ("from", "to"))
+        start, end = (_end(name, asked) for name in ("from", "to"))
         if start >= end:
             raise ValueError("`from` must lie before `to`.")
         return start, end
@@ -129,14 +130,21 @@ def window(sensor: Sensor, asked: dict[str, str], now: datetime) -> tuple[dateti
 
 
 def read(
-    sensor: Sensor, start: datetime, end: datetime, points: int = MAX_POINTS, resolution: Resolution = "auto"
+    sensor: Sensor,
+    start: datetime,
+    end: datetime,
+    points: int = MAX_POINTS,
+    resolution: Resolution = "auto",
+    *,
+    user_id: int | None = None,
 ) -> Series:
     """The readings of the window, both ends included, oldest first, as at most `points` points.
 
     Readings below QUALITY_THRESHOLD stand apart (`doubted`), except in hours, whose extremes are those of all readings.
 
     Beyond that, buckets of equal width keep their lowest and highest value. Where they come from hours, a point stands
-    near the middle of its hour. Raises Refused when `resolution` is "raw" and the window holds too many readings.
+    near the middle of its hour. Raises Refused when `resolution` is "raw" and the window holds too many readings, or
+    when the user who asks (None: nobody does) has too many reads of more than RAW_READINGS running.
     """
     hours = summary.hours([sensor.pk], start, end + timedelta(microseconds=1))
     expected = int(hours.count.sum())
@@ -145,6 +153,12 @@ def read(
         return _from_hours(sensor, start, end, hours, points)
     if expected > MOST_RAW_READINGS:
         raise Refused("window_too_long", f"The window holds {expected:,} readings; choose a shorter one.", 422)
+    costly = expected > RAW_READINGS
+    with places.held("window", user_id) if costly and user_id is not None else nullcontext():
+        return _look(sensor, start, end, hours, points, resolution)
+
+
+def _look(sensor: Sensor, start: datetime, end: datetime, hours: Hours, points: int, resolution: Resolution) -> Series:
     times, values, qualities, flags = _readings(sensor, start, end)
     if resolution == "auto" and len(hours.bucket) and (not len(times) or hours.bucket[0] + HOUR_US <= times[0]):
         # Retention has removed readings whose summaries are still there.
@@ -240,14 +254,8 @@ def _us(length: timedelta) -> int:
     return length // timedelta(microseconds=1)
 
 
-def _aware(text: str) -> datetime:
-    at = parse_datetime(text)
-    if at is None or at.tzinfo is None:
-        raise ValueError("`from` and `to` must both be ISO 8601 times with a zone, e.g. 2026-03-01T09:00:00Z.")
+def _end(name: str, asked: dict[str, str]) -> datetime:
     try:
-        at = at.astimezone(UTC)
-    except OverflowError:
-        at = datetime.max.replace(tzinfo=UTC)
-    if not 1900 <= at.year < 2200:
-        raise ValueError("`from` and `to` must be times of the years 1900 to 2199.")
-    return at
+        return in_address(asked.get(name, ""))
+    except ValueError as error:
+        raise ValueError(f"`{name}` {error}; `from` and `to` go together.") from error

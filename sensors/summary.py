@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from sensors.arrays import Bigints, Timestamps, numpy_cursor
 from sensors.models import ReadingBatch
 from sensors.timescale.operations import SUMMARY
-from sensors.timescale.rebuild import FROM_READINGS, HOUR_US, KEPT_SINCE, TAKEN, rebuild
+from sensors.timescale.rebuild import FROM_READINGS, HOUR_US, KEPT_SINCE, OF_ANY_AGE, TAKEN, rebuild
 
 # An hour is computed when nothing has changed in it for this long, and while it goes on changing, at most this often.
 QUIET_SECONDS = 30
@@ -65,7 +65,7 @@ TAKE_DUE = """
 # Hours of the asked sensors that the summary lacks or has wrong: marked ones; those that batches wait to mark (live
 # ones by time, as they hold nothing older than LATE_AFTER_SECONDS; a minute more, as they do not wait in the order
 # they came); those that batches failed to mark, which wait for a person; and hours that the window cuts.
-STALE = """
+STALE = f"""
     SELECT sensor_id, bucket FROM sensors_dirtyhour
     WHERE sensor_id = ANY(%(sensors)s) AND bucket BETWEEN %(first)s AND %(last)s
     UNION
@@ -89,7 +89,7 @@ STALE = """
     CROSS JOIN LATERAL generate_series(
         greatest(date_trunc('hour', span.first, 'UTC'), %(first)s), least(span.last, %(last)s), interval '1 hour'
     ) AS bucket
-    WHERE pending.consumer = 'summarise' AND (NOT pending.live OR pending.dead_at IS NOT NULL)
+    WHERE pending.consumer = 'summarise' AND {OF_ANY_AGE}
         AND batch.sensors && %(sensors)s AND span.sensor_id = ANY(%(sensors)s)
     UNION
     SELECT sensor_id, bucket FROM unnest(%(sensors)s) AS sensor_id, unnest(%(cut)s) AS bucket

@@ -1,6 +1,7 @@
 """Kinds of measurement and their units. A unit that is not in this table is refused, never guessed."""
 
 from dataclasses import dataclass
+from functools import cache
 
 from django.db.models import TextChoices
 
@@ -108,6 +109,20 @@ def canonical(unit: str) -> str | None:
     unit = unit.strip()
     unit = ALIASES.get(unit, unit)
     return unit if unit in CONVERSIONS else None
+
+
+def not_known(unit: str, like: str | None = None) -> str:
+    """What to tell whoever sent `unit`, with the units that could be meant: those of the dimension of `like`, or all.
+
+    >>> not_known("inHg", like="kPa")
+    "Unit 'inHg' is not known; known are kPa, mbar, hPa, Pa, bar, MPa, psi."
+    """
+    return f"Unit {unit[:40]!r} is not known; known are {_known(like)}."
+
+
+@cache
+def _known(like: str | None) -> str:
+    return ", ".join(name for name in CONVERSIONS if like is None or conversion(name, like))
 
 
 def conversion(source: str, target: str) -> tuple[float, float] | None:

@@ -1,6 +1,8 @@
-"""From what a clock on the wall shows to the moment that is meant."""
+"""From what a clock on the wall shows, or an address says, to the moment that is meant."""
 
 from datetime import UTC, datetime, tzinfo
+
+from django.utils.dateparse import parse_datetime
 
 BEGIN, END = datetime(1980, 1, 1, tzinfo=UTC), datetime(2200, 1, 1, tzinfo=UTC)
 OUT_OF_TIME = "Give a time of the years 1980 to 2199."
@@ -13,6 +15,29 @@ def in_our_time(at: datetime) -> bool:
     (True, False)
     """
     return BEGIN <= (at if at.tzinfo else at.replace(tzinfo=UTC)) < END
+
+
+def in_address(text: str) -> datetime:
+    """The moment, in UTC, that part of an address names. Raises ValueError, which says what it must be.
+
+    Programs that want everything ask from 1900 or 1970 on, so that is allowed; what lies beyond is a slip.
+
+    >>> in_address("2026-01-01T02:00:00+02:00").isoformat()
+    '2026-01-01T00:00:00+00:00'
+    """
+    try:
+        at = parse_datetime(text)
+    except ValueError:
+        at = None
+    if at is None or at.tzinfo is None:
+        raise ValueError("must be an ISO 8601 time with a zone, e.g. 2026-03-01T09:00:00Z")
+    try:
+        at = at.astimezone(UTC)
+    except OverflowError:
+        at = datetime.max.replace(tzinfo=UTC)
+    if not 1900 <= at.year < 2200:
+        raise ValueError("must be a time of the years 1900 to 2199")
+    return at
 
 
 def instants(naive: datetime, zone: tzinfo) -> list[datetime]:

@@ -5,6 +5,7 @@ import signal
 import socket
 import subprocess
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -17,21 +18,16 @@ allow_anonymous true
 user root
 max_queued_messages 0
 set_tcp_nodelay true
-"""
-DURABLE = """
 persistence true
 persistence_location {directory}/
-autosave_on_changes true
-autosave_interval 1
 """
 
 
 @dataclass
 class Broker:
-    """`durable`: it writes everything to disk at every change, so that it survives `kill`, and is slow."""
+    """What it holds survives `kill` when it was saved before."""
 
     directory: Path
-    durable: bool = True
     port: int = field(default_factory=free_port)
     process: "subprocess.Popen[bytes] | None" = None
 
@@ -42,20 +38,34 @@ class Broker:
     def start(self) -> None:
         assert MOSQUITTO
         path = self.directory / "mosquitto.conf"
-        text = CONFIGURATION + (DURABLE if self.durable else "")
-        path.write_text(text.format(port=self.port, directory=self.directory))
+        path.write_text(CONFIGURATION.format(port=self.port, directory=self.directory))
         with (self.directory / "mosquitto.log").open("ab") as log:
             self.process = subprocess.Popen([MOSQUITTO, "-c", str(path)], stdout=log, stderr=log)
-        deadline = time.monotonic() + 10
-        while time.monotonic() < deadline:
-            with socket.socket() as probe:
-                if probe.connect_ex(("127.0.0.1", self.port)) == 0:
-                    return
-            time.sleep(0.02)
-        raise TimeoutError((self.directory / "mosquitto.log").read_text())
+        _wait_until(self._answers, "the broker does not answer")
+
+    def _answers(self) -> bool:
+        with socket.socket() as probe:
+            return probe.connect_ex(("127.0.0.1", self.port)) == 0
+
+    def save(self) -> None:
+        """Write all messages to disk. By itself it does so every half hour only."""
+        assert self.process
+        kept = self.directory / "mosquitto.db"
+        kept.unlink(missing_ok=True)
+        self.process.send_signal(signal.SIGUSR1)
+        # It writes another file, which it then gives this name.
+        _wait_until(kept.exists, "the broker saved nothing")
 
     def kill(self, number: int = signal.SIGKILL) -> None:
         if self.process:
             self.process.send_signal(number)
             self.process.wait(10)
             self.process = None
+
+
+def _wait_until(done: Callable[[], bool], otherwise: str) -> None:
+    deadline = time.monotonic() + 10
+    while not done():
+        if time.monotonic() > deadline:
+            raise TimeoutError(otherwise)
+        time.sleep(0.02)

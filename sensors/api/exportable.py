@@ -13,7 +13,7 @@ from rest_framework.negotiation import DefaultContentNegotiation
 from rest_framework.request import Request
 
 from sensors import export
-from sensors.api.scoped import ErrorSerializer, SiteScopedViewSet
+from sensors.api.scoped import ErrorSerializer, KnownRequest, SiteScopedViewSet
 from sensors.export import Kind, Table
 
 ROWS_AT_ONCE = 1000
@@ -28,6 +28,7 @@ FORMAT = OpenApiParameter("format", str, enum=list(export.WRITERS), default="csv
 FILE = {(200, content_type): OpenApiTypes.BINARY for content_type, _ in export.WRITERS.values()} | {
     400: OpenApiResponse(ErrorSerializer, description="`unknown_format`"),
     422: OpenApiResponse(ErrorSerializer, description="`too_many_rows`: XLSX holds fewer rows than the others."),
+    429: OpenApiResponse(ErrorSerializer, description="`too_many_at_once`: others of yours are still running."),
 }
 
 
@@ -46,9 +47,10 @@ class ExportableViewSet(SiteScopedViewSet):
 
     @extend_schema(parameters=[FORMAT], responses=FILE)
     @action(detail=False, methods=["get"], content_negotiation_class=FileNegotiation)
-    def export(self, request: Request) -> StreamingHttpResponse:
+    def export(self, request: KnownRequest) -> StreamingHttpResponse:
         """The list as a file, oldest rows first."""
-        return export.download(self._table(), request.query_params.get("format", "csv"))
+        file_format = request.query_params.get("format", "csv")
+        return export.download(self._table(), file_format, user_id=request.user.pk)
 
     def _table(self) -> Table:
         rows = self.filter_queryset(self.get_queryset()).order_by("pk")

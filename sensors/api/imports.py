@@ -110,6 +110,7 @@ ERRORS = {
     400: OpenApiResponse(ErrorSerializer, description="`unreadable_file`, `unknown_columns`, `unknown_timezone`"),
     409: OpenApiResponse(ErrorSerializer, description="`too_many_imports`, `import_state`"),
     413: OpenApiResponse(ErrorSerializer, description="`body_too_large`"),
+    507: OpenApiResponse(ErrorSerializer, description="`disk_full`"),
 }
 
 

@@ -9,7 +9,7 @@ import numpy as np
 from django.http import StreamingHttpResponse
 from django.shortcuts import get_object_or_404
 from django.utils import timezone
-from drf_spectacular.utils import OpenApiParameter, extend_schema
+from drf_spectacular.utils import OpenApiParameter, OpenApiResponse, extend_schema
 from rest_framework import serializers
 from rest_framework.request import Request
 from rest_framework.response import Response
@@ -17,7 +17,7 @@ from rest_framework.views import APIView
 
 from sensors import export, series, summary
 from sensors.api.exportable import FILE, FORMAT, FileNegotiation
-from sensors.api.scoped import KnownRequest
+from sensors.api.scoped import ErrorSerializer, KnownRequest
 from sensors.arrays import numpy_cursor
 from sensors.errors import Refused
 from sensors.export import Kind, Table
@@ -103,7 +103,11 @@ class SensorSeries(APIView):
             OpenApiParameter("points", int, description=f"{series.MIN_POINTS} to {series.MAX_POINTS} (default)."),
             OpenApiParameter("resolution", str, enum=["auto", "raw", "hourly"], default="auto"),
         ],
-        responses=SeriesSerializer,
+        responses={
+            200: SeriesSerializer,
+            422: OpenApiResponse(ErrorSerializer, description="`window_too_long`"),
+            429: OpenApiResponse(ErrorSerializer, description="`too_many_at_once`: others of yours are running."),
+        },
     )
     def get(self, request: KnownRequest, id: int) -> Response:
         """No peak is lost: each bucket keeps its lowest and highest value.
@@ -119,7 +123,9 @@ class SensorSeries(APIView):
         if resolution not in ("auto", "raw"):
             raise Refused("invalid_resolution", "`resolution` must be auto, raw or hourly.", 400)
         only_raw = resolution == "raw"
-        return Response(series.read(sensor, start, end, _points(request), "raw" if only_raw else "auto").as_json())
+        points = _points(request)
+        found = series.read(sensor, start, end, points, "raw" if only_raw else "auto", user_id=request.user.pk)
+        return Response(found.as_json())
 
 
 class SensorExport(APIView):
@@ -142,7 +148,8 @@ class SensorExport(APIView):
         if resolution not in tables:
             raise Refused("invalid_resolution", "`resolution` must be raw or hourly.", 400)
         table = tables[resolution](sensor, start, end)
-        return export.download(table, request.query_params.get("format", "csv"))
+        file_format = request.query_params.get("format", "csv")
+        return export.download(table, file_format, user_id=request.user.pk)
 
 
 def _sensor(request: KnownRequest, pk: int) -> Sensor:

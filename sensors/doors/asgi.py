@@ -6,7 +6,7 @@ key share one transaction, and so one flush of the disk; each is answered when t
 
 import asyncio
 import logging
-import uuid
+import random
 from collections import deque
 from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -53,6 +53,7 @@ class FastDoor:
     def __init__(self, django: Application) -> None:
         self.django = django
         self.threads = ThreadPoolExecutor(THREADS, thread_name_prefix="door")
+        self.lookups: dict[str, asyncio.Task[Principal | None]] = {}
         self.held: dict[int | None, int] = {}
         self.repeats: WeakValueDictionary[tuple[int | None, str], asyncio.Lock] = WeakValueDictionary()
         self.sharing: dict[int | None, _Sharing] = {}
@@ -67,7 +68,8 @@ class FastDoor:
         if key is None:
             await self.django(scope, receive_message, send)
             return
-        request_id = uuid.uuid4().hex
+        # No secret; asking the system for randomness would let other threads go first, each time.
+        request_id = f"{random.getrandbits(128):032x}"
         try:
             answer = await self._serve(scope, headers, key, receive_message)
             await _send_answer(send, path, answer, request_id)
@@ -77,7 +79,8 @@ class FastDoor:
     async def _serve(self, scope: Scope, headers: dict[str, str], key: str, receive_message: Receive) -> Answer:
         principal = await self._principal(key)
         require_rate(principal)
-        query = dict(parse_qsl(scope["query_string"].decode("latin-1"), keep_blank_values=True))
+        asked = scope["query_string"].decode("latin-1")
+        query = dict(parse_qsl(asked, keep_blank_values=True)) if asked else {}
         is_small = headers.get("content-length", "").isdigit() and int(headers["content-length"]) <= SMALL_BYTES
         if not is_small:
             return await self._serve_large(scope["path"], query, headers, principal, receive_message)
@@ -90,7 +93,11 @@ class FastDoor:
     async def _principal(self, key: str) -> Principal:
         known, principal = recent_principal(key)
         if not known:
-            principal = await self._in_thread(_authenticate, key)
+            # One look for all requests that come with the key meanwhile, whoever of them goes away.
+            if key not in self.lookups:
+                self.lookups[key] = asyncio.create_task(self._in_thread(_authenticate, key))
+                self.lookups[key].add_done_callback(lambda _: self.lookups.pop(key))
+            principal = await asyncio.shield(self.lookups[key])
         if principal is None:
             raise Refused("invalid_api_key", "This API key is unknown or revoked.", 401)
         if "ingest" not in principal.scopes:

@@ -6,6 +6,8 @@ where a body as a whole makes no sense.
 
 import re
 
+from sensors.formats.latin import latin
+
 # Bounds the time and memory that one request may cost; a row that must be refused costs the most.
 MAX_ROWS = 50_000
 # The longest key a sensor may have (sensors.models.Sensor.sensor_id).
@@ -29,9 +31,12 @@ def raw_payload(row: bytes | str) -> dict[str, str]:
 
 
 def as_sensor_id(name: str) -> str:
-    """The key that the outside world's name for a sensor becomes: characters no key can have turn into `_`.
+    """The key that the outside world's name for a sensor becomes, in Latin letters; what no key can have is `_`.
+
+    Two names may become one key; see `sensors.formats.csv.names.keys_apart`.
 
     >>> as_sensor_id("  Pump 1 / Öl-Temp.")
-    'Pump_1_/__l-Temp.'
+    'Pump_1_/_Oel-Temp.'
     """
-    return _NOT_IN_A_KEY.sub("_", name.strip()).lstrip("._:/-")
+    name = name.strip()
+    return _NOT_IN_A_KEY.sub("_", name if name.isascii() else latin(name)).lstrip("._:/-")

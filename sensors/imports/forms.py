@@ -24,8 +24,8 @@ ROLES = {
 }
 TIME_FORMATS = {
     csv.TimeFormat.ISO: "2026-12-31 23:59:59 (ISO 8601)",
-    csv.TimeFormat.DAY_FIRST: "31.12.2026 23:59:59 (day first)",
-    csv.TimeFormat.MONTH_FIRST: "12/31/2026 11:59:59 PM (month first)",
+    csv.TimeFormat.DAY_FIRST: "31.12.2026 23:59:59, 31/12/26 (day first)",
+    csv.TimeFormat.MONTH_FIRST: "12/31/2026 11:59:59 PM, 12/31/26 (month first)",
     csv.TimeFormat.EPOCH_S: "seconds since 1970",
     csv.TimeFormat.EPOCH_MS: "milliseconds since 1970",
     csv.TimeFormat.EPOCH_US: "microseconds since 1970",
@@ -53,7 +53,7 @@ class LayoutForm(forms.Form):
     )
     timezone = TimeZoneFormField(label="Zone of times without one", required=False)
     time_format = forms.ChoiceField(label="Times are written as", choices=[*TIME_FORMATS.items()])
-    delimiter = forms.ChoiceField(label="Columns are parted by", choices=[*csv.DELIMITERS.items()])
+    delimiter = forms.ChoiceField(label="Columns are parted by")
     decimal = forms.ChoiceField(label="Decimal sign", choices=[(".", "point 1.5"), (",", "comma 1,5")])
     encoding = forms.ChoiceField(choices=[(name, name) for name in ENCODINGS])
     header = forms.BooleanField(label="The first line names the columns", required=False)
@@ -62,6 +62,9 @@ class LayoutForm(forms.Form):
     def __init__(self, *args: Any, row: Import, **options: Any) -> None:
         super().__init__(*args, **options)
         self.fields["asset"].queryset = Asset.objects.filter(site=row.site_id)  # type: ignore[attr-defined]
+        sign = row.layout["delimiter"]
+        own = [] if sign in csv.DELIMITERS else [(sign, sign)]
+        self.fields["delimiter"].choices = [*csv.DELIMITERS.items(), *own]  # type: ignore[attr-defined]
 
 
 class ColumnForm(forms.Form):

@@ -122,7 +122,7 @@ def _unfit(columns: Columns, sensors: dict[str, Sensor]) -> Iterator[tuple[str, 
     for number, (sent, name) in enumerate(zip(columns.unit_names, names, strict=True)):
         rows = columns.units == number
         if name is None:
-            yield "unknown_unit", f"Unit {sent[:40]!r} is not known.", rows
+            yield "unknown_unit", units.not_known(sent), rows
             continue
         unfit = np.array([bool(one and units.conversion(name, one.unit) is None) for one in known], bool)
         yield "unit_mismatch", f"The sensor cannot be measured in {name}.", rows & unfit[columns.codes]
@@ -193,7 +193,7 @@ def lines(row: Import) -> Iterator[Line]:
 def _problem(sensor: Sensor | None, facts: Facts) -> str:
     unit = units.canonical(facts.unit) if facts.unit else None
     if facts.unit and unit is None:
-        return f"Unit {facts.unit!r} is not known."
+        return units.not_known(facts.unit, sensor.unit if sensor else None)
     if sensor is None:
         return ""
     if sensor.status == Sensor.Status.RETIRED:

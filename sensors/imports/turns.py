@@ -1,9 +1,11 @@
 """A file is checked or run: read block by block, in turns.
 
-A worker reads a file in turns of about a second. Each block's readings, sensors and position are one transaction, so a
-worker that is killed leaves the next one exactly where the last block ended.
+A worker reads a file in turns of about a second. While it reads it holds no lock that anybody else may wait for; the
+file's own lock only keeps a second worker from unpacking the same in vain. Each block's readings, sensors and position
+are one transaction, so a worker that is killed leaves the next one exactly where the last block ended.
 """
 
+import fcntl
 import logging
 import time
 from datetime import timedelta
@@ -98,7 +100,7 @@ def take_turn(pk: int) -> None:
         return
     try:
         with row.path.open("rb") as file:
-            more = _Turn(row, file).take()
+            more = _is_first_to_read(file) and _Turn(row, file).take()
     except Refused as refusal:
         _end(row, State.FAILED, error=refusal.detail)
     except FileNotFoundError:
@@ -109,6 +111,15 @@ def take_turn(pk: int) -> None:
     else:
         if more:
             _nudge(pk)
+
+
+def _is_first_to_read(file: IO[bytes]) -> bool:
+    """Whether no other worker is at this file. The lock goes with the open file, however its process ends."""
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
 
 
 def _count_failure(row: Import, error: Exception) -> None:
@@ -128,6 +139,13 @@ def _end(row: Import, state: State, error: str = "") -> None:
     if state is State.DONE:
         fields["file"] = ""
     Import.objects.filter(pk=row.pk, state=row.state).update(**fields)
+
+
+def stop_a_wrong_mapping(refused: int, read: int) -> None:
+    """Raises Refused when so many of the readings were refused that it cannot be the readings."""
+    if refused > max(MAX_REFUSED, MAX_REFUSED_SHARE * read):
+        detail = f"{refused:,} of {read:,} readings were refused; correct the mapping and run it again."
+        raise Refused("too_many_refused", detail)
 
 
 def _nothing_stored(row: Import) -> bool:
@@ -153,11 +171,12 @@ class _Turn:
         deadline = begin + TURN_SECONDS
         first = True
         while True:
+            # The first block of a turn may lie behind gigabytes that have to be unpacked: whoever cancels cannot wait.
+            chunk = next(blocks, None)
             with transaction.atomic():
                 row = self._claim()
                 if row is None:
                     return False
-                chunk = next(blocks, None)
                 if chunk is None:
                     self._finish(row)
                 else:
@@ -205,17 +224,14 @@ class _Turn:
         row.report = msgspec.to_builtins(report)
 
     def _store_block(self, row: Import, chunk: csv.Chunk) -> None:
-        row.new_sensors += self._create_sensors(chunk.columns)
+        row.new_sensors += self._create_sensors(chunk)
         stored = store_batch(chunk.columns, source="import", sender=self.sender, mode=ReadingBatch.Mode.HISTORY)
         if stored.accepted:
             self._keep(row, chunk.columns)
         row.stored += stored.accepted
         row.duplicates += stored.duplicates
         row.refused += len(stored.rejected)
-        read = row.stored + row.duplicates + row.refused
-        if row.refused > max(MAX_REFUSED, MAX_REFUSED_SHARE * read):
-            detail = f"{row.refused:,} of {read:,} readings were refused; correct the mapping and run it again."
-            raise Refused("too_many_refused", detail)
+        stop_a_wrong_mapping(row.refused, row.stored + row.duplicates + row.refused)
 
     def _keep(self, row: Import, columns: Columns) -> None:
         if kept := outliving(columns, self.row.site_id):
@@ -224,7 +240,7 @@ class _Turn:
             report.keep([sensor.sensor_id for sensor in kept])
             row.report = msgspec.to_builtins(report)
 
-    def _create_sensors(self, columns: Columns) -> int:
-        unit_of = {name: unit for name, unit in units_sent(columns) if name not in self.known}
+    def _create_sensors(self, chunk: csv.Chunk) -> int:
+        unit_of = {name: unit for name, unit in units_sent(chunk.columns) if name not in self.known}
         self.known |= unit_of.keys()
-        return create_sensors(unit_of, self.row.site_id, self.row.asset)
+        return create_sensors(unit_of, chunk.names, self.row.site_id, self.row.asset)

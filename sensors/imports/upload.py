@@ -28,10 +28,8 @@ def receive(upload: "UploadedFile[Any]", *, site: Site, user: User, asset: Asset
     waiting = Import.objects.filter(site=site).exclude(file="").count()
     if waiting >= MAX_WAITING:
         raise Refused("too_many_imports", f"{waiting} files of this site wait already; run or cancel some.", 409)
-    size = upload.size or 0
-    if shutil.disk_usage(settings.UPLOAD_DIR).free < size + FREE_BYTES:
-        raise Refused("disk_full", "The server has no room for this file; ask whoever runs it.", 507)
-    row = Import(site=site, uploaded_by=user, asset=asset, name=(upload.name or "upload")[:200], size=size)
+    name = (upload.name or "upload")[:200]
+    row = Import(site=site, uploaded_by=user, asset=asset, name=name, size=upload.size or 0)
     row.file = uuid.uuid4().hex
     try:
         _keep(upload, row.path)
@@ -51,11 +49,18 @@ def guess(file: IO[bytes], name: str, site: Site | None) -> csv.Layout:
     return msgspec.structs.replace(layout, timezone=str(site.timezone) if site else "")
 
 
+def ask_for_room(size: int) -> None:
+    """Raises Refused (507) when `size` more bytes of uploads would leave the disk without room for everything else."""
+    if shutil.disk_usage(settings.UPLOAD_DIR).free < size + FREE_BYTES:
+        raise Refused("disk_full", "The server has no room for this file; ask whoever runs it.", 507)
+
+
 def _keep(upload: "UploadedFile[Any]", path: Path) -> None:
     if isinstance(upload, TemporaryUploadedFile):
         # In the same directory already (FILE_UPLOAD_TEMP_DIR): nothing is copied.
         shutil.move(upload.temporary_file_path(), path)
         return
+    ask_for_room(upload.size or 0)
     with path.open("wb") as file:
         for chunk in upload.chunks():
             file.write(chunk)

@@ -9,7 +9,7 @@ from django.views.decorators.http import require_http_methods, require_safe
 from sensors import imports
 from sensors.errors import Refused
 from sensors.imports.forms import Mapping, UploadForm
-from sensors.imports.preview import preview
+from sensors.imports.preview import first_rows
 from sensors.models import Import, Site
 from sensors.pages import Request, act, live_page, page_of, takes_post
 
@@ -68,8 +68,9 @@ def _status(row: Import) -> dict[str, object]:
 
 
 def _show(request: Request, row: Import, mapping: Mapping | None, status: int = 200) -> HttpResponse:
-    rows = [cells[:PREVIEW_COLUMNS] for cells in preview(row)] if mapping else []
-    context = _status(row) | {"mapping": mapping, "preview": rows}
+    rows, times = first_rows(row) if mapping else ([], "")
+    shown = [cells[:PREVIEW_COLUMNS] for cells in rows]
+    context = _status(row) | {"mapping": mapping, "preview": shown, "times": times}
     if mapping:
         context |= {"names": mapping.names[:PREVIEW_COLUMNS], "more": max(0, len(mapping.names) - PREVIEW_COLUMNS)}
     return render(request, "sensors/import.html", context, status=status)

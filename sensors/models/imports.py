@@ -85,5 +85,10 @@ class Import(models.Model):
         return bool(self.file) and self.state in (self.State.UPLOADED, self.State.READY, self.State.FAILED)
 
     @property
+    def promises_readings(self) -> bool:
+        """It was checked and would bring something in."""
+        return self.state == self.State.READY and self.stored > 0
+
+    @property
     def percent(self) -> int:
         return min(100, 100 * self.read_bytes // self.size) if self.size else 100

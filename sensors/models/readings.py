@@ -81,7 +81,8 @@ class Pending(models.Model):
         verbose_name_plural = "pending work"
         constraints = [models.UniqueConstraint(fields=["batch", "consumer"], name="pending_once_per_consumer")]
         indexes = [
-            models.Index(fields=["consumer", "-live", "id"], name="pending_waiting", condition=Q(dead_at__isnull=True))
+            models.Index(fields=["consumer", "-live", "id"], name="pending_waiting", condition=Q(dead_at__isnull=True)),
+            models.Index(fields=["consumer"], name="pending_dead", condition=Q(dead_at__isnull=False)),
         ]
 
     def __str__(self) -> str:

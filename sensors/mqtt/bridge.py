@@ -26,6 +26,7 @@ from paho.mqtt.reasoncodes import ReasonCode
 from sensors.access import Sender
 from sensors.columns import Columns, Rejection
 from sensors.formats import as_sensor_id
+from sensors.heartbeat import Pulse
 from sensors.ingest import store_batch
 from sensors.models import Site
 from sensors.mqtt.messages import Gathered, iso
@@ -83,6 +84,7 @@ class Bridge:
         self.protocol = MQTTv5
         self.stopping = False
         self.listening = False
+        self.pulse = Pulse()
         self.batches: dict[str, Gathered] = {}
         self.waiting: list[Waiting] = []
         self.size = 0
@@ -102,6 +104,7 @@ class Bridge:
         """Connect, and connect again for ever; what was gathered when `stop` is called is stored and acknowledged."""
         wait = SHORTEST_WAIT_SECONDS
         while not self.stopping:
+            self.pulse.beat(self.listening)
             client = self._client()
             try:
                 self._connect(client)
@@ -114,6 +117,7 @@ class Bridge:
                 self._close(client)
                 # What was not acknowledged the broker delivers again.
                 self._forget()
+            self.pulse.beat(self.listening)
             self._pause(wait)
             wait = min(wait * 2, LONGEST_WAIT_SECONDS)
         self._report()
@@ -176,6 +180,7 @@ class Bridge:
     def _serve(self, client: Client) -> None:
         misc = time.monotonic()
         while not self.stopping:
+            self.pulse.beat(self.listening)
             self._read(client)
             now = time.monotonic()
             if self._is_due(now):
@@ -325,6 +330,7 @@ class Bridge:
     def _pause(self, seconds: float) -> None:
         until = time.monotonic() + seconds
         while not self.stopping and time.monotonic() < until:
+            self.pulse.beat(self.listening)
             time.sleep(min(0.1, seconds))
 
     @staticmethod

@@ -48,9 +48,11 @@ KEPT_SINCE = """
     CASE WHEN coalesce(retention_days, %(retention)s) > 0
     THEN %(now)s - make_interval(days => least(coalesce(retention_days, %(retention)s), 100000)::int) END
 """
+# Work whose readings may be of any age. Each arm has a partial index of its own; `NOT live OR dead` would have none.
+OF_ANY_AGE = "(NOT pending.live AND pending.dead_at IS NULL OR pending.dead_at IS NOT NULL)"
 # Stretches of readings that the summary may not have counted yet, however old: marked hours, and what batches of
 # history wait to mark, or failed to (a dead letter may be tried again).
-UNSUMMARISED = """
+UNSUMMARISED = f"""
     SELECT sensor_id, bucket AS first, bucket + interval '1 hour' - interval '1 microsecond' AS last
     FROM sensors_dirtyhour
     UNION ALL
@@ -58,7 +60,7 @@ UNSUMMARISED = """
     FROM sensors_pending pending
     JOIN sensors_readingbatch batch ON batch.id = pending.batch_id
     CROSS JOIN LATERAL unnest(batch.sensors, batch.firsts, batch.lasts) AS span(sensor_id, first, last)
-    WHERE pending.consumer = 'summarise' AND (NOT pending.live OR pending.dead_at IS NOT NULL)
+    WHERE pending.consumer = 'summarise' AND {OF_ANY_AGE}
 """
 REBUILD = f"""
     WITH hour AS (

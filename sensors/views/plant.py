@@ -13,9 +13,10 @@ from django.views.decorators.http import require_safe
 from sensors import annotations, quarantine
 from sensors import series as stretch
 from sensors.discovery import WAITING_ROOM
+from sensors.errors import Refused
 from sensors.forms import HealthFilter, Period
 from sensors.models import Annotation, Asset, Correction, Pending, Reading, Sensor, SensorFault, Site
-from sensors.pages import Request, aware, live_page, page_of
+from sensors.pages import Request, asked_stretch, aware, live_page, page_of
 from sensors.querysets import SensorQuerySet
 from sensors.wording import flags_in_words, for_machines
 
@@ -130,8 +131,8 @@ def asset(request: Request, pk: int) -> HttpResponse:
     context = {"asset": found, "sensors": sensors, "ranges": ranges, "chosen": chosen}
     context["query"] = f"range={chosen}"
     if "from" in request.GET or "to" in request.GET:
-        ends = {name: for_machines(aware(name, request.GET.get(name, ""))) for name in ("from", "to")}
-        context |= {"query": urlencode(ends), "chosen": None}
+        ends = asked_stretch({name: request.GET.get(name, "") for name in ("from", "to")})
+        context |= {"query": urlencode({name: for_machines(at) for name, at in ends.items()}), "chosen": None}
     if not request.htmx:
         notes = _annotations(request, found)
         context["annotations"], context["more_annotations"] = notes[:NOTES_ON_PAGE], len(notes) > NOTES_ON_PAGE
@@ -194,7 +195,10 @@ def _newest_first(sensor: Sensor, period: dict[str, datetime | None], before: st
     if period["end"]:
         rows = rows.filter(timestamp__lte=period["end"])
     if before:
-        rows = rows.filter(timestamp__lt=aware("before", before))
+        until = aware("before", before)
+        if period["start"] and until <= period["start"]:
+            raise BadRequest("`before` must lie after the beginning of the period.")
+        rows = rows.filter(timestamp__lt=until)
     return list(rows[: READINGS_PER_PAGE + 1])
 
 
@@ -216,6 +220,11 @@ def series(request: Request, pk: int) -> JsonResponse:
     sensor = get_object_or_404(rows, pk=pk)
     try:
         start, end = stretch.window(sensor, request.GET.dict(), timezone.now())
+        found = stretch.read(sensor, start, end, user_id=request.user.pk)
     except ValueError as error:
         raise BadRequest(str(error)) from error
-    return JsonResponse(stretch.read(sensor, start, end).as_json())
+    except Refused as refusal:
+        return JsonResponse(
+            {"code": refusal.code, "detail": refusal.detail}, status=refusal.status, headers=refusal.headers
+        )
+    return JsonResponse(found.as_json())

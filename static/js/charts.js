@@ -191,13 +191,21 @@
     });
   }
 
+  // A page of charts of very many readings asks for more of them at once than one user may: it waits for its turn.
+  async function load(url, tries = 10) {
+    const answer = await fetch(url, { headers: { Accept: "application/json" } });
+    if (answer.status === 429 && tries > 1) {
+      await new Promise((done) => setTimeout(done, (Number(answer.headers.get("Retry-After")) || 2) * 1000));
+      return load(url, tries - 1);
+    }
+    if (!answer.ok || answer.redirected) throw new Error(`${answer.status}`);
+    return answer.json();
+  }
+
   const shared = new Map();
   async function fetchJson(url) {
     if (!shared.has(url)) {
-      const request = fetch(url, { headers: { Accept: "application/json" } }).then((answer) => {
-        if (!answer.ok || answer.redirected) throw new Error(`${answer.status}`);
-        return answer.json();
-      });
+      const request = load(url);
       shared.set(url, request);
       request.catch(() => {}).finally(() => setTimeout(() => shared.delete(url), 2000));
     }

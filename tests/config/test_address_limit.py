@@ -7,6 +7,7 @@ from config import address_limit, body_limit
 from config.address_limit import AddressLimit
 from config.body_limit import BodyLimit
 from sensors import limits
+from sensors.imports import ask_for_room
 
 
 @pytest.fixture(autouse=True)
@@ -90,6 +91,6 @@ def test_a_small_body_that_does_not_come_is_given_up(monkeypatch: pytest.MonkeyP
     async def nobody(_: Any) -> bool:
         return False
 
-    limit = BodyLimit(application, 10_000, 10_000, nobody)
+    limit = BodyLimit(application, 10_000, 10_000, nobody, ask_for_room)
     request = scope("10.0.0.1", "/api/v1/readings/", content_length="10")
     assert asyncio.run(ask(limit, request, hang=True))[0] == 408

@@ -10,6 +10,8 @@ from django.test import Client
 
 from config import health
 from config.tasks import heartbeat
+from sensors import valkey
+from sensors.heartbeat import KEY, Pulse
 
 NOWHERE = "redis://127.0.0.1:1/0"
 
@@ -88,6 +90,39 @@ def test_a_silent_mlflow_is_degraded(client: Client, settings: LazySettings) -> 
     settings.MLFLOW_TRACKING_URI = "http://127.0.0.1:1"
     status, answer = ask(client)
     assert (status, answer["status"], answer["checks"]["mlflow"]["state"]) == (200, "degraded", "failed")
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize(
+    ("connected", "age_seconds", "state"),
+    [
+        (True, 0, "ok"),
+        (False, 0, "degraded"),
+        (True, health.HEARTBEAT_OLD_SECONDS + 5, "degraded"),
+        (None, 0, "degraded"),
+    ],
+)
+def test_where_messages_are_taken_in_the_bridge_is_part_of_it(
+    client: Client, settings: LazySettings, connected: bool | None, age_seconds: int, state: str
+) -> None:
+    heartbeat()
+    settings.MQTT_URL = "mqtt://127.0.0.1:1883"
+    valkey.client().delete(KEY)
+    if connected is not None:
+        Pulse().beat(connected)
+        valkey.client().hset(KEY, "at", str(time.time() - age_seconds))
+    status, answer = ask(client)
+    found = answer["checks"]["mqtt_bridge"]
+    assert (status, answer["status"], found["state"], found["connected"]) == (200, state, state, bool(connected))
+
+
+def test_a_bridge_without_valkey_goes_on(settings: LazySettings) -> None:
+    settings.REDIS_URL = NOWHERE
+    valkey.client.cache_clear()
+    try:
+        Pulse().beat(True)
+    finally:
+        valkey.client.cache_clear()
 
 
 @pytest.mark.django_db

@@ -1,5 +1,6 @@
 """Who may send a whole file is asked before it is taken."""
 
+import shutil
 from typing import Any
 
 import pytest
@@ -65,6 +66,30 @@ def test_a_file_of_an_engineer_may_be_as_large_as_the_settings_say(people: dict[
     status, _, body, _ = post(cookie, (b"content-length", b"9000000"), chunks=9, path="/api/v1/imports/")
     # Taken whole, and only then found to carry no token of a form of ours.
     assert (status, body["code"]) == (403, "permission_denied")
+
+
+def test_a_file_that_has_no_room_is_refused_before_it_is_taken(
+    people: dict[str, User], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    free = shutil.disk_usage(settings.UPLOAD_DIR).free
+    monkeypatch.setattr("sensors.imports.upload.FREE_BYTES", free - 15_000_000)
+    cookie, form = cookie_of(people["engineer"]), (b"expect", b"100-continue")
+    status, _, body, _ = post(cookie, form, (b"content-length", b"9000000"), path="/imports/")
+    assert (status, body["code"]) == (507, "disk_full")
+    status, _, body, _ = post(cookie, (b"content-length", b"1000000"), path="/api/v1/imports/", chunks=1)
+    assert (status, body["code"]) == (403, "permission_denied")
+
+
+def test_a_file_of_unknown_length_is_refused_as_soon_as_its_rest_has_no_room(
+    people: dict[str, User], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    free = shutil.disk_usage(settings.UPLOAD_DIR).free
+    monkeypatch.setattr("sensors.imports.upload.FREE_BYTES", free - 15_000_000)
+    monkeypatch.setattr("config.body_limit.ROOM_STEP_BYTES", 1_000_000)
+    before = set(settings.UPLOAD_DIR.iterdir())
+    status, _, body, taken = post(cookie_of(people["engineer"]), path="/imports/", chunks=30)
+    assert (status, body["code"], taken) == (507, "disk_full", 30)
+    assert set(settings.UPLOAD_DIR.iterdir()) == before
 
 
 @pytest.mark.parametrize("trouble", [OperationalError, InterfaceError])

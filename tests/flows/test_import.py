@@ -15,7 +15,7 @@ from django.core.management import CommandError, call_command
 
 from alerts.models import Alert, State
 from mlops.models import Anomaly
-from sensors.models import Pending, Reading, Sensor
+from sensors.models import Pending, Quarantined, Reading, Sensor, Site
 
 NAB = settings.DATA_DIR / "nab"
 SERIES = "realKnownCause/machine_temperature_system_failure.csv"
@@ -81,10 +81,37 @@ def test_the_hour_that_comes_twice_in_autumn_is_kept_twice(write: Callable[[str]
     assert {later - earlier for earlier, later in pairwise(stored)} == {timedelta(minutes=30)}
 
 
-def test_times_without_a_zone_are_refused_when_none_is_named(write: Callable[[str], Path]) -> None:
-    with pytest.raises(CommandError, match="No row could be stored"):
-        run(write("timestamp,value\n2026-01-01 12:00:00,20\n"))
+@pytest.mark.parametrize("options", [[], ["--dry-run"]])
+def test_times_without_a_zone_stop_the_import_before_anything_is_stored(
+    write: Callable[[str], Path], options: list[str]
+) -> None:
+    with pytest.raises(CommandError, match=r"line 3 has no zone: name it with --timezone, or --site\. Nothing"):
+        run(write("timestamp,value\n2026-01-01T12:00:00Z,20\n2026-01-01 12:00:00,20\n"), *options)
     assert not Reading.objects.exists()
+    assert not Quarantined.objects.exists()
+    assert not Sensor.objects.exists()
+
+
+def test_times_without_a_zone_are_those_of_the_named_site_and_that_is_said(write: Callable[[str], Path]) -> None:
+    Site.objects.create(name="North", timezone="Europe/Berlin")
+    told = StringIO()
+    file = write("timestamp,value\n03.04.25 12:00:00,20\n")
+    call_command("import_readings", str(file), "--site", "North", stdout=StringIO(), stderr=told)
+    assert Reading.objects.get().timestamp == datetime(2025, 4, 3, 10, tzinfo=UTC)
+    for said in ("read as 3 April 2025", "4 March 2025, 12:00:00: then the format is month", "those of Europe/Berlin"):
+        assert said in told.getvalue()
+
+
+def test_a_wrong_mapping_ends_the_import_before_it_fills_the_quarantine(
+    write: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sensors.imports.turns.MAX_REFUSED", 10)
+    file = write("timestamp,value\n" + "2026-01-01T12:00:00Z,warm\n" * 11)
+    with pytest.raises(CommandError, match="11 of 11 readings were refused"):
+        run(file)
+    assert not Quarantined.objects.exists()
+    with pytest.raises(CommandError, match="No row could be stored"):
+        run(file, "--dry-run")
 
 
 def test_columns_can_be_named(write: Callable[[str], Path]) -> None:

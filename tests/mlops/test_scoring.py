@@ -383,7 +383,7 @@ def test_scoring_many_sensors_takes_as_many_queries_as_scoring_one(
     ]
     for sensor in sensors:
         store(sensor, now - timedelta(minutes=40), noise(40))
-    with django_assert_max_num_queries(20):
+    with django_assert_max_num_queries(21):
         outbox.drain("score")
 
 

@@ -79,6 +79,13 @@ def test_wide_long_and_single_files_are_told_apart(text: str, kind: str) -> None
         ("13/02/2026 12:00:00", "2026-02-13T12:00:00"),
         ("02/13/2026 11:59:59 PM", "2026-02-13T23:59:59"),
         ("2/13/2026 12:00:00 am", "2026-02-13T00:00:00"),
+        ("31.12.25", "2025-12-31T00:00:00"),
+        ("1.2.26 12:00", NOON),
+        ("12/31/25", "2025-12-31T00:00:00"),
+        ("31-12-98 23:59", "1998-12-31T23:59:00"),
+        ("2/1/26 12:00:00 p.\u00a0m.", NOON),
+        ("2/1/2026 12:00\u202fPM", NOON),
+        ("2026-02-01 12:00:00 PM", NOON),
         ("1769947200", NOON),
         ("1769947200.5", NOON + ".500000"),
         ("1769947200000", NOON),
@@ -96,13 +103,47 @@ def test_date_and_time_of_day_may_be_two_columns() -> None:
 
 
 @pytest.mark.parametrize(
+    ("date", "time_of_day", "expected"),
+    [
+        ("01/02/26", "1:05 PM", "2026-01-02T13:05:00"),
+        ("1/2/2026", "12:05:09 am", "2026-01-02T00:05:09"),
+        ("01/02/2026", "13:05", "2026-02-01T13:05:00"),
+        ("2026-01-02", "1:05 p.m.", "2026-01-02T13:05:00"),
+        ("02.01.26", "1:05 PM", "2026-01-02T13:05:00"),
+    ],
+)
+def test_hours_of_half_a_day_beside_a_date_say_that_the_month_comes_first(
+    date: str, time_of_day: str, expected: str
+) -> None:
+    text = f"Date,Time,A\n{date},{time_of_day},1\n"
+    assert read(text, timezone="UTC") == ([("A", expected, 1.0)], [])
+
+
+@pytest.mark.parametrize("first", ["sep=;", '"sep=;"', "SEP=;;;"])
+@pytest.mark.parametrize("end", ["\n", "\r\n"])
+def test_the_line_that_tells_a_spreadsheet_what_parts_the_columns_is_no_data(first: str, end: str) -> None:
+    text = "\ufeff" + end.join([first, "Zeit;a,b;c", "01.02.2026 12:00;1,5;2", ""])
+    layout = guess(text)
+    assert (layout.delimiter, layout.decimal, layout.skip_lines, layout.header) == (";", ",", 1, True)
+    assert read(text, timezone="UTC") == ([("a_b", NOON, 1.5), ("c", NOON, 2.0)], [])
+
+
+@pytest.mark.parametrize("sign", ["\t", ",", "|", "^", "~", "#"])
+def test_the_first_line_may_name_any_sign_that_can_part_columns(sign: str) -> None:
+    text = f"sep={sign}\nLogger 5;3\ntime;;{sign}a\n{NOON}Z{sign}1\n"
+    assert read(text) == ([("a", NOON, 1.0)], [])
+    with pytest.raises(Refused, match="'5' parts the columns"):
+        guess(f"sep=5\ntime,a\n{NOON}Z,1\n")
+
+
+@pytest.mark.parametrize(
     ("header", "sensor", "unit"),
     [
         ("Temp [°C]", "Temp", "°C"),
         ("Druck (bar)", "Druck", "bar"),
         ("Pump (inlet)", "Pump_inlet_", ""),
         ("p101.temperature", "p101.temperature", ""),
-        ("Öl Druck [kPa]", "l_Druck", "kPa"),
+        ("Öl Druck [kPa]", "Oel_Druck", "kPa"),
         ("Druck [mbar]", "Druck", "mbar"),
         ("Drehzahl [U/min]", "Drehzahl", "rpm"),
         ("Drehzahl (1/min)", "Drehzahl", "rpm"),
@@ -119,6 +160,50 @@ def test_sensor_and_unit_are_taken_from_the_name_of_a_column(header: str, sensor
 def test_a_column_named_as_a_known_sensor_is_that_sensor() -> None:
     text = b"time,Pump [bar],b\n2026-02-01T12:00:00Z,1,2\n"
     assert csv.guess(text, known=frozenset(["Pump"])).columns[1].sensor_id == "Pump"
+
+
+@pytest.mark.parametrize(
+    ("names", "keys"),
+    [
+        (["Öl", "Oel"], ["Oel_2", "Oel"]),
+        (["Temp [°C]", "Temp [°F]"], ["Temp", "Temp_2"]),
+        (["Pump 1", "Pump (a)", "Pump_1"], ["Pump_1_2", "Pump__a_", "Pump_1"]),
+        (["T", "T", "T_2"], ["T", "T_3", "T_2"]),
+        (["x" * 150, "x" * 150], ["x" * 100, "x" * 98 + "_2"]),
+    ],
+)
+def test_columns_whose_names_become_one_key_are_never_merged(names: list[str], keys: list[str]) -> None:
+    layout = guess(f"time,{','.join(names)}\n2026-02-01T12:00:00Z{',1' * len(names)}\n")
+    layout.check()
+    assert [column.sensor_id for column in layout.columns[1:]] == keys
+
+
+def test_a_mapping_that_gives_two_columns_to_one_sensor_is_refused_by_their_names() -> None:
+    time, a, b = guess("time,Inlet,Outlet\n2026-02-01T12:00:00Z,1,2\n").columns
+    layout = csv.Layout([time, a, msgspec.structs.replace(b, sensor_id="Inlet")])
+    with pytest.raises(Refused, match=r"columns 'Inlet' and 'Outlet' .* sensor 'Inlet'"):
+        layout.check()
+
+
+@pytest.mark.parametrize("block", [64, 512 * 1024])
+def test_rows_whose_names_become_one_key_are_not_merged(monkeypatch: pytest.MonkeyPatch, block: int) -> None:
+    monkeypatch.setattr("sensors.formats.csv.reader.BLOCK_BYTES", block)
+    rows = [f"2026-02-01T12:00:0{at}Z,{name},{at}\n" for at, name in enumerate(["Pump 1", "x", "Pump_1", " Pump 1 "])]
+    data = ("time,tag,value\n" + "".join(rows)).encode()
+    chunks = list(csv.read(BytesIO(data), guess(data)))
+    found = [(name, value) for chunk in chunks for name, _, value in readings(chunk.columns)]
+    assert found == [("Pump_1", 0), ("x", 1), ("Pump_1", 3)]
+    (refused,) = [row for chunk in chunks for row in chunk.columns.rejected]
+    assert (refused.index, refused.code) == (2, "sensor_name_clash")
+    assert "'Pump_1' and 'Pump 1'" in refused.detail
+    assert chunks[-1].names == {"Pump_1": "Pump 1", "x": ""}
+
+
+def test_a_column_of_numbers_taken_for_names_of_sensors_ends_the_reading(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sensors.formats.csv.reader.MAX_SENSORS", 2)
+    data = "time,tag,value\n" + "".join(f"2026-02-01T12:00:00Z,{name},1\n" for name in range(3))
+    with pytest.raises(Refused, match="more than 2 names"):
+        read(data)
 
 
 def test_decimal_commas_foreign_encodings_and_lines_before_the_table_are_recognised() -> None:
@@ -233,7 +318,7 @@ def test_a_line_without_an_end_is_refused(monkeypatch: pytest.MonkeyPatch) -> No
         ({"columns": [csv.Column("a", csv.Role.VALUE, "a")]}, "unknown_columns"),
         ({"timezone": "Mars/Base"}, "unknown_timezone"),
         ({"timezone": "../../etc/passwd"}, "unknown_timezone"),
-        ({"delimiter": "#"}, "unknown_columns"),
+        ({"delimiter": ":"}, "unknown_columns"),
         ({"decimal": ",", "delimiter": ","}, "unknown_columns"),
         ({"encoding": "rot13"}, "unknown_columns"),
     ],

@@ -5,14 +5,15 @@ import msgspec
 import pytest
 from django.conf import LazySettings
 from django.contrib.auth.models import User
-from django.db import transaction
+from django.db import connection, transaction
+from django.test.utils import CaptureQueriesContext
 
 from sensors import lookup
 from sensors.access import Sender
 from sensors.formats import json
 from sensors.ingest import Stored, store_batch
-from sensors.models import Quarantined, Reading, Sensor
-from tests.conftest import Plant, make_user
+from sensors.models import Quarantined, Reading, Sensor, Site
+from tests.conftest import Plant, make_plant, make_user
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
 
@@ -100,6 +101,11 @@ def test_what_cannot_be_a_sensor_is_refused(program: User, sensor_id: str, unit:
     assert Sensor.objects.discovered().count() == 1
 
 
+def test_the_units_of_a_new_sensor_that_its_key_speaks_of_are_named_beside_an_unknown_one(program: User) -> None:
+    (refused,) = send(program, {"sensor_id": "p101.temp", "unit": "furlong"}).rejected
+    assert refused.detail == "Unit 'furlong' is not known; known are °C, °F, K."
+
+
 def test_a_sender_of_nonsense_cannot_fill_the_plant_with_sensors(program: User, settings: LazySettings) -> None:
     settings.DISCOVERY_LIMIT = 3
     stored = send(program, *({"sensor_id": f"s{number}"} for number in range(5)))
@@ -109,14 +115,25 @@ def test_a_sender_of_nonsense_cannot_fill_the_plant_with_sensors(program: User, 
 
 @pytest.mark.django_db(transaction=True)
 def test_a_sensor_that_vanished_with_its_transaction_is_not_remembered() -> None:
-    from tests.conftest import make_plant
-
     program = make_user("integration", make_plant("North").site)
-    with transaction.atomic():
+    with transaction.atomic(), transaction.atomic():
         assert send(program, {"sensor_id": "new"}).accepted == 1
         transaction.set_rollback(True)
     assert send(program, {"sensor_id": "new"}).accepted == 1
     assert Reading.objects.get().sensor_id == Sensor.objects.discovered().get().pk
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_new_sensor_is_remembered_also_within_transactions() -> None:
+    """Every bulk request with an Idempotency-Key is one; a plant begins with a thousand new sensors."""
+    plant = make_plant("North")
+    sender = Sender(user=make_user("integration", plant.site))
+    with transaction.atomic():
+        Site.objects.create(name="This transaction writes")
+        known = lookup.known_sensors([plant.temperature.sensor_id], sender)
+        with CaptureQueriesContext(connection) as queries:
+            assert lookup.known_sensors([plant.temperature.sensor_id], sender) == known
+    assert len(queries) == 0
 
 
 def test_many_sensors_that_cannot_be_are_refused_each_with_its_reason(program: User, settings: LazySettings) -> None:

@@ -35,7 +35,7 @@ def table(*pieces: list[Any]) -> Table:
 
 
 def content(found: Table, file_format: str) -> bytes:
-    return b"".join(export.download(found, file_format))  # type: ignore[arg-type]
+    return b"".join(export.download(found, file_format, user_id=1))  # type: ignore[arg-type]
 
 
 def csv_rows(body: bytes) -> list[list[str]]:
@@ -108,13 +108,13 @@ def test_quotes_commas_and_line_breaks_stay_in_their_cell() -> None:
 
 def test_an_unknown_format_is_refused() -> None:
     with pytest.raises(Refused, match="csv, xlsx, parquet"):
-        export.download(table(), "pdf")
+        export.download(table(), "pdf", user_id=1)
 
 
 def test_a_table_too_long_for_xlsx_is_refused_before_anything_is_sent(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(export, "MOST_XLSX_ROWS", 1)
     with pytest.raises(Refused, match="parquet"):
-        export.download(table(PIECE), "xlsx")
+        export.download(table(PIECE), "xlsx", user_id=1)
 
 
 @pytest.fixture

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from io import StringIO
 from pathlib import Path
+from threading import Thread
 from typing import Any
 
 import msgspec
@@ -18,6 +19,7 @@ from django.conf import LazySettings, settings
 from django.contrib.auth.models import User
 from django.core.files.uploadedfile import SimpleUploadedFile
 from django.core.management import call_command
+from django.db import connection
 from django.test import Client
 from django.urls import reverse
 from django.utils import timezone
@@ -92,6 +94,16 @@ def test_new_sensors_wait_to_be_placed_or_go_to_the_chosen_asset_and_are_kept_fo
         sensor = Sensor.objects.get(sensor_id=f"Temp-{status}")
         assert (sensor.status, sensor.retention_days, sensor.unit, sensor.kind) == (status, 0, "°C", "temperature")
         assert asset is None or sensor.asset == asset
+
+
+def test_a_new_sensor_is_named_as_its_column_without_the_unit(receive: Callable[..., Import]) -> None:
+    wide = WIDE.replace("Temp", "Öl Temp").replace("Druck", "Öl-Temp")
+    for text in (wide, "time,tag,value\n2026-01-01T00:00:00Z,Lüfter 1,5\n", "time,Wert\n2026-01-01T00:00:00Z,5\n"):
+        row = receive(text)
+        imports.run(row)
+        assert finish(row).state == State.DONE
+    names = dict(Sensor.objects.filter(status="discovered").values_list("sensor_id", "name"))
+    assert names == {"Oel_Temp": "Öl Temp", "Oel-Temp": "Öl-Temp", "Luefter_1": "Lüfter 1", "history": ""}
 
 
 def test_history_imported_into_a_known_sensor_is_kept_and_the_check_and_the_result_say_so(
@@ -259,6 +271,43 @@ def test_cancelling_stops_the_work_removes_the_file_and_keeps_what_was_stored(
         imports.cancel(row)
 
 
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.usefixtures("small_blocks")
+def test_a_worker_that_unpacks_up_to_its_place_keeps_nobody_from_cancelling(
+    receive: Callable[..., Import], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(turns, "TURN_SECONDS", 0)
+    monkeypatch.setattr(turns, "TURN_PER_SEEK", 0)
+    row = receive(gzip.compress(rows(100).encode()), name="a.csv.gz")
+    imports.run(row)
+    imports.take_turn(row.pk)
+    row.refresh_from_db()
+    path, seek, waited = row.path, gzip.GzipFile.seek, []
+
+    def cancel() -> None:
+        """As a page does it; and another worker that comes meanwhile has nothing to do."""
+        imports.take_turn(row.pk)
+        with connection.cursor() as cursor:
+            cursor.execute("SET statement_timeout = '5s'")
+        imports.cancel(row)
+        connection.close()
+        waited.append(True)
+
+    def seek_slowly(self: gzip.GzipFile, *place: int) -> int:
+        if not waited:
+            page = Thread(target=cancel)
+            page.start()
+            page.join(20)
+        return seek(self, *place)
+
+    monkeypatch.setattr(gzip.GzipFile, "seek", seek_slowly)
+    stored = Reading.objects.count()
+    imports.take_turn(row.pk)
+    row.refresh_from_db()
+    assert (row.state, waited, path.exists()) == (State.CANCELLED, [True], False)
+    assert 0 < stored == Reading.objects.count()
+
+
 def test_a_wrong_mapping_is_stopped_before_it_fills_the_quarantine(
     receive: Callable[..., Import], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -368,6 +417,31 @@ class TestPages:
         assert text.count("is not known") == 1
         assert "unit inHg is not known" in text
 
+    @pytest.mark.parametrize(
+        ("rows", "said"),
+        [
+            (["03.04.25 9:00"], "is read as 3 April 2025, 09:00:00. It could also mean 4 March 2025, 09:00:00"),
+            (["03/04/25", "13/04/25"], "is read as 3 April 2025, 00:00:00.<"),
+            (["1767225600"], "is read as 1 January 2026, 00:00:00.<"),
+            (["03/03/25"], "is read as 3 March 2025, 00:00:00.<"),
+            (["yesterday"], "cannot be read that way"),
+        ],
+    )
+    def test_how_the_times_were_understood_is_said(
+        self, client: Client, people: dict[str, User], receive: Callable[..., Import], rows: list[str], said: str
+    ) -> None:
+        client.force_login(people["engineer"])
+        row = receive("time;a\n" + "".join(f"{at};5\n" for at in rows))
+        assert said in client.get(row.get_absolute_url()).content.decode()
+
+    def test_a_delimiter_that_the_file_names_stays_a_choice(
+        self, client: Client, people: dict[str, User], receive: Callable[..., Import]
+    ) -> None:
+        client.force_login(people["engineer"])
+        row = receive("sep=^\ntime^a\n2026-01-01T00:00:00Z^5\n")
+        client.post(reverse("sensors:import-start", args=[row.pk]), self.mapping(row, do="run"))
+        assert finish(row).stored == 1
+
     def test_a_mapping_that_makes_no_sense_is_shown_again_with_the_reason(
         self, client: Client, people: dict[str, User], receive: Callable[..., Import]
     ) -> None:
@@ -378,6 +452,17 @@ class TestPages:
         assert (page.status_code, "Name a column of times" in page.content.decode()) == (400, True)
         row.refresh_from_db()
         assert row.state == State.UPLOADED
+
+    @pytest.mark.parametrize(("cell", "said"), [("x", True), ("5", False)])
+    def test_a_check_that_finds_no_reading_asks_for_another_mapping(
+        self, client: Client, people: dict[str, User], receive: Callable[..., Import], cell: str, said: bool
+    ) -> None:
+        client.force_login(people["engineer"])
+        row = receive(f"timestamp,value\n2026-01-01T00:00:00Z,{cell}\n")
+        imports.check(row)
+        page = client.get(finish(row).get_absolute_url()).content.decode()
+        assert ("the file holds no reading" in page) == said
+        assert ('primary" name="do" value="check"' in page) == said
 
     def test_an_asset_of_another_site_is_no_choice(
         self, client: Client, people: dict[str, User], receive: Callable[..., Import], south: Plant

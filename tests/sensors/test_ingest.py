@@ -88,6 +88,8 @@ def test_good_rows_are_stored_beside_refused_ones(north: Plant) -> None:
         (10, "unknown_sensor"),
         (11, "value_out_of_bounds"),
     ]
+    details = {row.code: row.detail for row in stored.rejected}
+    assert details["unknown_unit"] == "Unit 'parsec' is not known; known are °C, °F, K."
 
 
 def test_a_value_in_another_unit_of_the_same_dimension_is_converted(north: Plant) -> None:

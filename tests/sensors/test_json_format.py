@@ -91,6 +91,33 @@ def test_lists_of_millions_are_refused_before_they_are_built(form: bytes, monkey
     assert (refused.value.code, refused.value.status) == ("too_many_readings", 413)
 
 
+def test_a_body_within_the_limits_is_taken_however_many_commas_it_has() -> None:
+    note = ", ".join(['bearing \\ "drive end"'] * 10)
+    rows = [ROW | {"sensor_id": f"p{i}", "note": note, "spectrum": [0] * 20} for i in range(json.MAX_ROWS - 1)]
+    body = stdlib_json.dumps([*rows, ROW | {"value": "none, yet"}], separators=(",", ":")).encode()
+    assert body.count(b",") > json.MAX_COMMAS
+    columns = json.parse(body)
+    assert len(columns) == json.MAX_ROWS - 1
+    assert [(row.index, row.code) for row in columns.rejected] == [(json.MAX_ROWS - 1, "invalid_value")]
+
+
+def test_a_body_by_columns_with_a_long_list_of_its_own_is_taken() -> None:
+    count = json.MAX_ROWS
+    lists = {"timestamps": [ROW["timestamp"]] * count, "values": [1] * count, "spectrum": [0] * 2_000_000}
+    columns = json.parse(stdlib_json.dumps({"sensor_id": "a", **lists}).encode())
+    assert (len(columns), columns.rejected) == (count, [])
+
+
+@given(
+    st.lists(
+        st.recursive(st.text(alphabet='\\",[]{}a'), lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner)),
+        min_size=1,
+    )
+)
+def test_elements_are_counted_without_being_built(elements: list[Any]) -> None:
+    assert json._length(stdlib_json.dumps(elements).encode()) == len(elements)
+
+
 def test_what_was_sent_is_kept_once_for_all_rows_of_lists_that_differ() -> None:
     item = {"sensor_id": "a", "timestamps": [], "values": [1] * 100}
     columns = json.parse(stdlib_json.dumps(item).encode())

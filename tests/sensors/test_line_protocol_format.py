@@ -33,7 +33,7 @@ def parse(body: str, precision: str = "ns") -> tuple[list[tuple[str, int, float,
         ),
         ("cpu,cpu=cpu0,host=edge1 usage_idle=1", ["cpu.cpu0.edge1.usage_idle"]),
         (r"disk,path=/var\ log,unit=% used\ percent=1", ["disk./var_log.used_percent"]),
-        ("_internal,ä=ö value=1", ["internal._"]),
+        ("_internal,ä=ö value=1", ["internal.oe"]),
     ],
 )
 def test_which_sensor_a_field_is(line: str, sensors: list[str]) -> None:

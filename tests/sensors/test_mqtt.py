@@ -14,14 +14,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from django.conf import settings
+from django.conf import LazySettings, settings
 from django.contrib.auth.models import User
 from django.core.management import CommandError, call_command
-from django.db import connection
+from django.db import connection, transaction
 from paho.mqtt import publish
 from paho.mqtt.client import Client
 from paho.mqtt.enums import CallbackAPIVersion
 
+from config import health
 from sensors.access import Sender
 from sensors.models import Quarantined, Reading, Sensor
 from sensors.mqtt import Bridge, Place, Template
@@ -237,17 +238,31 @@ class TestWithABroker:
         self, broker: Broker, bridge: "BridgeProcess", north: Plant
     ) -> None:
         publish_series(broker, north, range(500))
-        with connection.cursor() as cursor:
+        with transaction.atomic():
             # Nothing can be stored, so nothing is acknowledged, when the broker dies.
-            cursor.execute("BEGIN; LOCK TABLE sensors_reading IN ACCESS EXCLUSIVE MODE")
+            connection.cursor().execute("LOCK TABLE sensors_reading IN ACCESS EXCLUSIVE MODE")
             publish_series(broker, north, range(500, 1000))
-            time.sleep(0.5)
+            broker.save()
             broker.kill()
-            cursor.execute("COMMIT")
         broker.start()
         publish_series(broker, north, range(1000, 1100))
         wait_for(lambda: Reading.objects.count() == 1100)
         assert sorted(Reading.objects.values_list("value", flat=True)) == [float(n) for n in range(1100)]
+
+    def test_health_knows_whether_the_bridge_has_its_broker(
+        self, broker: Broker, bridge: "BridgeProcess", settings: LazySettings
+    ) -> None:
+        settings.MQTT_URL = broker.url
+
+        def state() -> str:
+            return str(health.report()["checks"]["mqtt_bridge"]["state"])
+
+        wait_for(lambda: state() == "ok")
+        broker.kill()
+        wait_for(lambda: state() == "degraded")
+        assert health.report()["status"] == "degraded"
+        broker.start()
+        wait_for(lambda: state() == "ok")
 
     def test_a_database_that_goes_away_makes_messages_wait(
         self, broker: Broker, bridge: "BridgeProcess", north: Plant

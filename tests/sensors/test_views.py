@@ -179,10 +179,22 @@ def test_a_period_is_read_on_the_wall_clock_of_the_site(viewer: Client, north: P
 
 
 @pytest.mark.parametrize(
-    "query", [{"before": "yesterday"}, {"before": "2026-07-01T12:00"}, {"before": "2026-99-01T12:00Z"}]
+    ("query", "said"),
+    [
+        ({"before": "yesterday"}, "ISO 8601"),
+        ({"before": "2026-07-01T12:00"}, "ISO 8601"),
+        ({"before": "2026-99-01T12:00Z"}, "ISO 8601"),
+        ({"before": "0001-01-01T00:00:00Z"}, "1900 to 2199"),
+        ({"before": "9999-12-31T23:59:59-14:00"}, "1900 to 2199"),
+        ({"before": "2026-07-01T12:00:00Z", "start": "2026-07-02T12:00"}, "after the beginning of the period"),
+    ],
 )
-def test_a_cursor_that_is_no_time_is_a_bad_request(viewer: Client, north: Plant, query: dict[str, str]) -> None:
-    assert viewer.get(north.temperature.get_absolute_url(), query).status_code == 400
+def test_a_cursor_that_makes_no_sense_is_explained(
+    viewer: Client, north: Plant, query: dict[str, str], said: str
+) -> None:
+    answer = viewer.get(north.temperature.get_absolute_url(), query)
+    assert answer.status_code == 400
+    assert said in answer.content.decode()
 
 
 def test_a_period_that_ends_before_it_begins_is_explained(viewer: Client, north: Plant) -> None:

@@ -151,6 +151,18 @@ def test_chunks_whose_readings_are_all_too_old_are_dropped_whole() -> None:
     assert Reading.objects.count() == 3
 
 
+def test_a_chunk_that_was_given_readings_to_keep_since_it_was_looked_at_stays() -> None:
+    now = timezone.now()
+    old, kept = make_sensor("old", retention_days=30), make_sensor("kept", retention_days=0)
+    record(old, now - timedelta(days=40), [1.0])
+    [chunk] = chunks.expired(now)
+    record(kept, now - timedelta(days=40), [2.0])
+    assert chunks.drop(chunk, now) is False
+    Reading.objects.filter(sensor=kept).delete()
+    assert chunks.drop(chunk, now) is True
+    assert not Reading.objects.exists()
+
+
 def test_old_readings_of_a_sensor_with_many_compressed_ones_are_removed() -> None:
     now = timezone.now()
     today = now.replace(hour=0, minute=0, second=0, microsecond=0)

@@ -6,8 +6,9 @@ gives the readings block by block in constant memory; each block says where the 
 on where it was interrupted. A line is a row: quoted text may not go over a line end.
 """
 
-from sensors.formats.csv.guess import guess, unknown_unit
+from sensors.formats.csv.guess import guess
 from sensors.formats.csv.layout import DELIMITERS, Column, Layout, Role, TimeFormat, parse_layout
+from sensors.formats.csv.names import unknown_unit
 from sensors.formats.csv.reader import Chunk, Position, plain, read, sample_of
 
 __all__ = [

@@ -4,32 +4,28 @@ import codecs
 import csv
 import re
 from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass
 
-from sensors import units
+import msgspec
+
 from sensors.errors import Refused
 from sensors.formats import MAX_SENSOR_ID, as_sensor_id
-from sensors.formats.csv.layout import DELIMITERS, MAX_COLUMNS, Column, Layout, Role, TimeFormat
+from sensors.formats.csv.layout import DELIMITERS, MAX_COLUMNS, Column, Layout, Role, TimeFormat, is_delimiter
+from sensors.formats.csv.names import keys_apart, says, split_unit
 from sensors.formats.csv.reader import BOM
 
 SAMPLE_LINES = 100
-# Names that say what a column holds, compared without case.
-NAMES = {
-    Role.TIMESTAMP: ("timestamp", "time", "datetime", "date", "ts", "zeit", "datum", "uhrzeit", "zeitstempel", "_time"),
-    Role.SENSOR: (
-        *("sensor", "sensor_id", "sensorid", "tag", "tagname", "tag name", "tag_name", "name", "channel", "signal"),
-        *("point", "variable", "metric", "entity_id", "messstelle", "kanal"),
-    ),
-    Role.VALUE: ("value", "reading", "measurement", "val", "wert", "messwert", "state", "_value"),
-    Role.QUALITY: ("quality", "qualität"),
-    Role.UNIT: ("unit", "units", "uom", "einheit"),
-}
 _NUMBER = re.compile(r"[+-]?(\d+([.,]\d*)?|[.,]\d+)([eE][+-]?\d+)?\Z")
 _DECIMAL_COMMA = re.compile(r"[+-]?\d*,\d+([eE][+-]?\d+)?\Z")
-_TIME_OF_DAY = r"\d{1,2}:\d\d(:\d\d([.,]\d+)?)?( ?[ap]\.?m\.?)?"
+_HALF = r"[ap]\.?\s?m\.?"
+_TIME_OF_DAY = rf"\d{{1,2}}:\d\d(:\d\d([.,]\d+)?)?(\s?{_HALF})?"
 _ISO = re.compile(rf"\d{{4}}-\d\d-\d\d([T ]{_TIME_OF_DAY} ?(Z|[+-]\d\d(:?\d\d)?)?)?\Z", re.IGNORECASE)
-_LOCAL = re.compile(rf"(\d{{1,2}})([./-])(\d{{1,2}})\2\d{{4}}([T ]+{_TIME_OF_DAY})?\Z", re.IGNORECASE)
+_LOCAL = re.compile(rf"(\d{{1,2}})([./-])(\d{{1,2}})\2(\d{{4}}|\d\d)([T ]+{_TIME_OF_DAY})?\Z", re.IGNORECASE)
 _CLOCK = re.compile(_TIME_OF_DAY + r"\Z", re.IGNORECASE)
+_HALF_OF_DAY = re.compile(rf".*\d\s?{_HALF}\Z", re.IGNORECASE)
+# The first line by which a spreadsheet is told what parts the columns.
+_SEPARATOR = re.compile(r'"?sep=(.)"?\1*\Z', re.IGNORECASE)
 # Numbers that are times between 2001 and 2286 in seconds, milli-, micro- or nanoseconds, by their digits.
 _EPOCHS = {
     10: TimeFormat.EPOCH_S,
@@ -37,9 +33,6 @@ _EPOCHS = {
     16: TimeFormat.EPOCH_US,
     19: TimeFormat.EPOCH_NS,
 }
-# No column of a table of readings has a longer name.
-MAX_NAME = 200
-_UNIT = re.compile(r"(?P<name>.*?)\s*(\[(?P<square>[^\[\]]*)\]|\((?P<round>[^()]*)\))\s*\Z")
 
 
 def guess(sample: bytes, *, stem: str = "", known: frozenset[str] = frozenset()) -> Layout:
@@ -52,7 +45,8 @@ def guess(sample: bytes, *, stem: str = "", known: frozenset[str] = frozenset())
     lines = [line.rstrip("\r") for line in text.split("\n")]
     # The last line of a sample may be cut off.
     lines = (lines[:-1] if len(lines) > 1 and len(sample) > 4096 else lines)[:SAMPLE_LINES]
-    delimiter, skip = _delimiter(lines)
+    said = _SEPARATOR.match(lines[0].strip(" "))
+    delimiter, skip = _after_separator(said[1], lines) if said else _delimiter(lines, DELIMITERS)
     try:
         rows = [row for row in csv.reader(lines[skip:], delimiter=delimiter) if any(cell.strip() for cell in row)]
     except csv.Error as error:
@@ -71,9 +65,8 @@ def guess(sample: bytes, *, stem: str = "", known: frozenset[str] = frozenset())
     ]
     decimal = "," if delimiter != "," and any(_DECIMAL_COMMA.match(c) for one in seen for c in one.cells) else "."
     roles, time_format = _roles(seen)
-    columns = [_column(one, roles[one.place], stem, known, header=header) for one in seen]
     return Layout(
-        columns=columns,
+        columns=_columns(seen, roles, stem, known, header=header),
         delimiter=delimiter,
         decimal="," if decimal == "," else ".",
         encoding=encoding,
@@ -92,8 +85,7 @@ class _Seen:
     cells: list[str]
 
     def named(self, role: Role) -> bool:
-        plain = _split_unit(self.name)[0].lower()
-        return plain in NAMES[role]
+        return says(self.name, role)
 
     def mostly(self, pattern: re.Pattern[str]) -> bool:
         return bool(self.cells) and 2 * sum(bool(pattern.match(cell)) for cell in self.cells) >= len(self.cells)
@@ -122,10 +114,17 @@ def _decode(sample: bytes) -> tuple[str, str]:
         return sample.decode("cp1252", errors="replace"), "cp1252"
 
 
-def _delimiter(lines: list[str]) -> tuple[str, int]:
+def _after_separator(delimiter: str, lines: list[str]) -> tuple[str, int]:
+    """The delimiter that the first line names, and how many lines come before the table. Raises Refused: it is none."""
+    if not is_delimiter(delimiter):
+        raise Refused("unknown_columns", f"The first line says that {delimiter!r} parts the columns; it cannot.", 400)
+    return delimiter, _delimiter(lines[1:], [delimiter])[1] + 1
+
+
+def _delimiter(lines: list[str], candidates: Iterable[str]) -> tuple[str, int]:
     """The delimiter that most lines agree on, and how many lines come before the table."""
     best: tuple[int, str, int] = (0, "", 0)
-    for delimiter in DELIMITERS:
+    for delimiter in candidates:
         try:
             widths = [len(next(csv.reader([line], delimiter=delimiter), [])) for line in lines]
         except csv.Error:
@@ -176,7 +175,8 @@ def _times(seen: list[_Seen]) -> tuple[list[int], TimeFormat]:
     for pattern in (_ISO, _LOCAL):
         for one in ordered:
             if one.mostly(pattern):
-                return [one.place, *_time_of_day(seen, one)], _written(one, pattern)
+                times_of_day = _times_of_day(seen, one)
+                return [each.place for each in (one, *times_of_day)], _written(one, times_of_day, pattern)
     for one in ordered:
         kind = one.epoch()
         if kind and (one.named(Role.TIMESTAMP) or one.place == 0):
@@ -184,13 +184,14 @@ def _times(seen: list[_Seen]) -> tuple[list[int], TimeFormat]:
     return [one.place for one in ordered if one.named(Role.TIMESTAMP)][:1], TimeFormat.ISO
 
 
-def _time_of_day(seen: list[_Seen], date: _Seen) -> list[int]:
+def _times_of_day(seen: list[_Seen], date: _Seen) -> list[_Seen]:
+    """The column beside one of dates that says at what time of day, if there is one."""
     if any(":" in cell for cell in date.cells):
         return []
-    return [one.place for one in seen if one.place != date.place and one.mostly(_CLOCK)][:1]
+    return [one for one in seen if one.place != date.place and one.mostly(_CLOCK)][:1]
 
 
-def _written(one: _Seen, pattern: re.Pattern[str]) -> TimeFormat:
+def _written(one: _Seen, times_of_day: list[_Seen], pattern: re.Pattern[str]) -> TimeFormat:
     if pattern is _ISO:
         return TimeFormat.ISO
     found = [match for match in map(_LOCAL.match, one.cells) if match]
@@ -198,41 +199,24 @@ def _written(one: _Seen, pattern: re.Pattern[str]) -> TimeFormat:
         return TimeFormat.MONTH_FIRST
     if any(int(match[1]) > 12 for match in found) or any(match[2] == "." for match in found):
         return TimeFormat.DAY_FIRST
-    halves = any(cell.lower().rstrip(".").endswith("m") for cell in one.cells)
+    # Who counts the hours twice to twelve writes the month first, more often than not.
+    halves = any(_HALF_OF_DAY.match(cell) for each in (one, *times_of_day) for cell in each.cells)
     return TimeFormat.MONTH_FIRST if halves else TimeFormat.DAY_FIRST
 
 
-def _unit_part(name: str) -> re.Match[str] | None:
-    # What has to be looked at grows with the square of the name's length.
-    return _UNIT.match(name) if len(name) <= MAX_NAME else None
-
-
-def _split_unit(name: str) -> tuple[str, str]:
-    """`Temperature [°C]` is a name and a unit; `Pump (inlet)` is a name.
-
-    >>> _split_unit("Temperature [°C]"), _split_unit("Pump (inlet)")
-    (('Temperature', '°C'), ('Pump (inlet)', ''))
-    """
-    found = _unit_part(name)
-    unit = units.canonical(found["square"] or found["round"] or "?") if found else None
-    return (found["name"], unit) if found and found["name"] and unit else (name, "")
-
-
-def unknown_unit(name: str) -> str:
-    """The unit that the name of a column puts in square brackets, if nobody knows it.
-
-    >>> unknown_unit("Pressure [inHg]"), unknown_unit("Pressure [bar]"), unknown_unit("Pump (inlet)")
-    ('inHg', '', '')
-    """
-    found = _unit_part(name)
-    unit = (found["square"] or "").strip() if found else ""
-    return unit if unit and units.canonical(unit) is None else ""
+def _columns(
+    seen: list[_Seen], roles: dict[int, Role], stem: str, known: frozenset[str], *, header: bool
+) -> list[Column]:
+    columns = [_column(one, roles[one.place], stem, known, header=header) for one in seen]
+    names = [split_unit(column.name)[0] for column in columns]
+    keys = keys_apart(names, [column.sensor_id for column in columns])
+    return [msgspec.structs.replace(column, sensor_id=key) for column, key in zip(columns, keys, strict=True)]
 
 
 def _column(one: _Seen, role: Role, stem: str, known: frozenset[str], *, header: bool) -> Column:
     if role is not Role.VALUE:
         return Column(one.name, role)
-    name, unit = _split_unit(one.name)
+    name, unit = split_unit(one.name)
     if one.name in known:
         return Column(one.name, role, one.name, unit)
     generic = not header or one.named(Role.VALUE)

@@ -10,11 +10,18 @@ from sensors import units
 from sensors.errors import Refused
 from sensors.formats import MAX_SENSOR_ID
 
+# Those that are guessed and offered; a file may name another sign (`sep=^`).
 DELIMITERS = {"\t": "tab", ";": "semicolon", ",": "comma", "|": "bar"}
+OTHER_DELIMITERS = "^~#!$&*@ "
 ENCODINGS = ("utf-8", "cp1252")
 # A file with more columns than this is no table of readings; each costs a row of the report and of the form.
 MAX_COLUMNS = 2000
 MAX_SKIPPED_LINES = 1000
+
+
+def is_delimiter(sign: str) -> bool:
+    """Whether columns may be parted by it. Letters, digits and what times, numbers and quotes are made of cannot."""
+    return sign in DELIMITERS or (len(sign) == 1 and sign in OTHER_DELIMITERS)
 
 
 class Role(StrEnum):
@@ -30,8 +37,8 @@ class Role(StrEnum):
 
 class TimeFormat(StrEnum):
     ISO = "iso"  # 2026-12-31 23:59:59, with or without zone, date and time parted by T or space
-    DAY_FIRST = "day_first"  # 31.12.2026 23:59:59, 31/12/2026 11:59 PM
-    MONTH_FIRST = "month_first"  # 12/31/2026 11:59:59 PM
+    DAY_FIRST = "day_first"  # 31.12.2026 23:59:59, 31/12/26 11:59 PM
+    MONTH_FIRST = "month_first"  # 12/31/2026 11:59:59 PM, 12/31/26
     EPOCH_S = "epoch_s"
     EPOCH_MS = "epoch_ms"
     EPOCH_US = "epoch_us"
@@ -110,7 +117,7 @@ class Layout(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         """Raises Refused when a file could not be read this way; the message says what to change."""
         if not 0 < len(self.columns) <= MAX_COLUMNS:
             raise _refused(f"A file may have {MAX_COLUMNS:,} columns and this one has {len(self.columns):,}.")
-        if self.delimiter not in DELIMITERS or self.encoding not in ENCODINGS:
+        if not is_delimiter(self.delimiter) or self.encoding not in ENCODINGS:
             raise _refused("Choose a delimiter and an encoding from those offered.")
         if not 0 <= self.skip_lines <= MAX_SKIPPED_LINES:
             raise _refused(f"From 0 to {MAX_SKIPPED_LINES:,} lines may come before the table.")
@@ -135,11 +142,13 @@ class Layout(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
                 raise _refused(
                     f"Say which sensor the column {column.name!r} is; a key has 1 to {MAX_SENSOR_ID} characters."
                 )
-        if len({column.sensor_id for column in chosen}) < len(chosen):
-            raise _refused("Two columns are given to the same sensor.")
+            twin = next(other for other in chosen if other.sensor_id == column.sensor_id)
+            if twin is not column:
+                detail = f"The columns {twin.name!r} and {column.name!r} are both given to the sensor"
+                raise _refused(f"{detail} {column.sensor_id!r}; name another one for one of them.")
         for column in self.columns:
             if column.unit and units.canonical(column.unit) is None:
-                raise Refused("unknown_unit", f"Unit {column.unit!r} of column {column.name!r} is not known.", 400)
+                raise Refused("unknown_unit", f"Column {column.name!r}: {units.not_known(column.unit)}", 400)
 
 
 def parse_layout(data: Any) -> Layout:

@@ -18,6 +18,7 @@ from sensors.columns import Columns, Rejection, encode
 from sensors.errors import Refused
 from sensors.formats import MAX_SENSOR_ID, MAX_UNIT, as_sensor_id, raw_payload
 from sensors.formats.csv.layout import Layout, Role
+from sensors.formats.csv.names import MAX_NAME, names_of_sensors
 from sensors.formats.csv.times import NUMBER, Clock, ClockState, Texts, parse_times
 
 GZIP_MAGIC = b"\x1f\x8b"
@@ -26,24 +27,34 @@ BOM = b"\xef\xbb\xbf"
 BLOCK_BYTES = 512 * 1024
 SAMPLE_BYTES = 64 * 1024
 MAX_LINE_BYTES = 1024 * 1024
+# What a file has called its sensors is remembered from block to block. No plant has as many in one file.
+MAX_SENSORS = 10_000
 # What programs write into a cell of a wide file where there was no reading, compared without case.
 NOTHING = ("", "nan", "null", "none", "na", "n/a", "#n/a", "-", "--")
 
 
 class Position(msgspec.Struct):
-    """Where the next block begins: `bytes` into the plain file, after `rows` rows; `clock` belongs to `times.Clock`."""
+    """Where the next block begins: `bytes` into the plain file, after `rows` rows; `clock` belongs to `times.Clock`.
+
+    `names` are what a long file has called each sensor so far, by its key; "" where it is the key itself.
+    """
 
     bytes: int = 0
     rows: int = 0
     clock: ClockState = {}
+    names: dict[str, str] = {}
 
 
 @dataclass(frozen=True)
 class Chunk:
-    """The readings of a block, and where the next one begins. `columns.indexes` are rows, counted from 0."""
+    """The readings of a block, and where the next one begins. `columns.indexes` are rows, counted from 0.
+
+    `names` are what the file calls its sensors, by their keys, as far as that is more than the key itself.
+    """
 
     columns: Columns
     position: Position
+    names: dict[str, str]
 
 
 def plain(file: IO[bytes]) -> IO[bytes]:
@@ -65,7 +76,7 @@ def read(file: IO[bytes], layout: Layout, start: Position | None = None) -> Iter
     """Read a file from `start` on, in constant memory. `file` must be seekable and at its beginning.
 
     Times without a zone are taken to be in the layout's, or refused row by row where it names none. Raises Refused when
-    the file cannot be unpacked or has a line of more than MAX_LINE_BYTES.
+    the file cannot be unpacked, has a line of more than MAX_LINE_BYTES or names more than MAX_SENSORS sensors.
     """
     try:
         yield from _read(plain(file), layout, start or Position())
@@ -80,6 +91,7 @@ def _unreadable(error: Exception) -> Refused:
 def _read(file: IO[bytes], layout: Layout, start: Position) -> Iterator[Chunk]:
     zone = layout.zone()
     clock = Clock(zone, dict(start.clock)) if zone else None
+    names = dict(start.names) if layout.kind == "long" else names_of_sensors(layout)
     rows = start.rows
     offset = start.bytes or _skip(file, layout)
     file.seek(offset)
@@ -90,10 +102,10 @@ def _read(file: IO[bytes], layout: Layout, start: Position) -> Iterator[Chunk]:
             raise Refused("line_too_long", f"A line is longer than {MAX_LINE_BYTES:,} bytes; is this a table?", 400)
         if newline:
             offset += len(lines) + 1
-            yield _chunk(lines + newline, layout, clock, rows, offset)
+            yield _chunk(lines + newline, layout, clock, names, rows, offset)
             rows += lines.count(b"\n") + 1
     if rest:
-        yield _chunk(rest, layout, clock, rows, offset + len(rest))
+        yield _chunk(rest, layout, clock, names, rows, offset + len(rest))
 
 
 def _skip(file: IO[bytes], layout: Layout) -> int:
@@ -108,11 +120,14 @@ def _skip(file: IO[bytes], layout: Layout) -> int:
     return skipped
 
 
-def _chunk(block: bytes, layout: Layout, clock: Clock | None, row: int, offset: int) -> Chunk:
+def _chunk(block: bytes, layout: Layout, clock: Clock | None, names: dict[str, str], row: int, offset: int) -> Chunk:
+    """`names` grows by what a long file calls its sensors in this block."""
     lines = _Lines(block, layout, row)
-    columns = _columns(lines, layout, clock)
+    columns = _columns(lines, layout, clock, names)
     after = row + block.count(b"\n") + (not block.endswith(b"\n"))
-    return Chunk(columns, Position(offset, after, dict(clock.state) if clock else {}))
+    so_far = dict(names)
+    state = dict(clock.state) if clock else {}
+    return Chunk(columns, Position(offset, after, state, so_far if layout.kind == "long" else {}), so_far)
 
 
 class _Lines:
@@ -218,9 +233,9 @@ def parse_numbers(texts: Texts, decimal: str) -> tuple[NDArray[np.float64], NDAr
     return values.fill_null(0.0).to_numpy(zero_copy_only=False), bad
 
 
-def _columns(lines: _Lines, layout: Layout, clock: Clock | None) -> Columns:
+def _columns(lines: _Lines, layout: Layout, clock: Clock | None, names: dict[str, str]) -> Columns:
     """One reading per row and column of values; those that cannot be read are among the rejected."""
-    builder = _Builder(lines, layout)
+    builder = _Builder(lines, layout, names)
     builder.leave_out_nothing()
     builder.check_sensors()
     builder.read_times(clock)
@@ -233,7 +248,7 @@ def _columns(lines: _Lines, layout: Layout, clock: Clock | None) -> Columns:
 class _Builder:
     """Readings of a block on their way through the columns of the file; arrays have one element per reading."""
 
-    def __init__(self, lines: _Lines, layout: Layout) -> None:
+    def __init__(self, lines: _Lines, layout: Layout, names: dict[str, str]) -> None:
         self.layout = layout
         self.lines = lines
         self.rejected = lines.rejected
@@ -244,21 +259,36 @@ class _Builder:
         self.row = np.tile(np.arange(height), len(places))
         self.column = np.repeat(np.arange(len(places)), height)
         self.good = np.ones(len(self.row), bool)
+        # Which of the keys cannot be told from another's, and why.
+        self.clashes: dict[int, str] = {}
         if layout.kind == "long":
-            named = lines.cells[layout.places(Role.SENSOR)[0]].dictionary_encode()
-            names = [as_sensor_id(name) for name in named.dictionary.to_pylist()]
-            codes = named.indices.to_numpy(zero_copy_only=False).astype(np.int64)
+            self._name_sensors(lines.cells[layout.places(Role.SENSOR)[0]].dictionary_encode(), names)
         else:
-            names = [layout.columns[place].sensor_id for place in places]
-            codes = self.column
-        # Two spellings may be one key.
-        self.sensor_ids, of_name = encode(names)
-        self.codes = of_name[codes]
+            self.sensor_ids = [layout.columns[place].sensor_id for place in places]
+            self.codes = self.column
         self.timestamps = np.zeros(len(self.row), np.int64)
         self.values = np.zeros(len(self.row))
         self.qualities = np.ones(len(self.row))
         self.unit_names: list[str] = []
         self.units = np.full(len(self.row), -1)
+
+    def _name_sensors(self, cells: Texts, names: dict[str, str]) -> None:
+        spelled = [name.strip().replace("\0", "�") for name in cells.dictionary.to_pylist()]
+        # Names that differ only by the space around them are one.
+        self.sensor_ids, of_cell = encode(spelled)
+        self.codes = of_cell[cells.indices.to_numpy(zero_copy_only=False).astype(np.int64)]
+        for code, name in enumerate(self.sensor_ids):
+            key, name = as_sensor_id(name), name[:MAX_NAME]
+            self.sensor_ids[code] = key
+            if not 0 < len(key) <= MAX_SENSOR_ID:
+                continue
+            first = names.setdefault(key, "" if name == key else name) or key
+            if first != name:
+                self.sensor_ids[code] = name
+                self.clashes[code] = f"{name!r} and {first!r} would both be sensor {key!r}; rename one in the file."
+        if len(names) > MAX_SENSORS:
+            detail = f"The column that names the sensor holds more than {MAX_SENSORS:,} names; is it another one?"
+            raise Refused("too_many_sensors", detail, 400)
 
     def leave_out_nothing(self) -> None:
         """In a wide file an empty cell is no reading; elsewhere a row without a value is a broken one."""
@@ -299,6 +329,8 @@ class _Builder:
         return str(self.lines.cells[place][row].as_py())
 
     def check_sensors(self) -> None:
+        for code, detail in self.clashes.items():
+            self.refuse(self.codes == code, "sensor_name_clash", detail)
         bad = np.array([not 0 < len(name) <= MAX_SENSOR_ID for name in self.sensor_ids], bool)
         self.refuse(bad[self.codes], "invalid_sensor_id", f"A sensor's key has 1 to {MAX_SENSOR_ID} characters.")
 

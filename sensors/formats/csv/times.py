@@ -26,7 +26,13 @@ EPOCH = datetime(1970, 1, 1)  # noqa: DTZ001 - wall clocks have no zone here.
 MICROSECOND = timedelta(microseconds=1)
 NUMBER = r"^[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?$"
 _SEPARATED = r"^(\d{1,2})[./-](\d{1,2})[./-](\d{4})(.*)$"
-_HALF = r"(?i)\s*([ap])\.?m\.?$"
+# 31.12.25 -> 31.12.2025. Readings before 1980 are refused (sensors.checks), so 80 to 99 are of the last century.
+_CENTURIES = (
+    (r"^(\d{1,2}[./-]\d{1,2}[./-])([0-7]\d)(\D.*)?$", r"\120\2\3"),
+    (r"^(\d{1,2}[./-]\d{1,2}[./-])([89]\d)(\D.*)?$", r"\119\2\3"),
+)
+# Spreadsheets and browsers put narrow and unbreakable spaces into "1:05 p. m.".
+_HALF = r"(?i)[\s\x{a0}\x{202f}]*(?P<half>[ap])\.?[\s\x{a0}\x{202f}]?m\.?$"
 
 Texts = Any  # pyarrow's arrays have no types of their own.
 
@@ -44,14 +50,18 @@ def parse_times(texts: Texts, time_format: TimeFormat) -> Times:
     texts = pc.utf8_trim_whitespace(texts)
     if time_format in EPOCHS:
         return _epochs(texts, time_format)
-    if time_format is TimeFormat.ISO:
-        return _iso(texts)
-    half = pc.extract_regex(texts, r"(?i)(?P<half>[ap])\.?m\.?$")
+    if time_format is TimeFormat.ISO and (found := _iso_at_once(texts)):
+        return found
+    half = pc.extract_regex(texts, _HALF)
     twelve_hours = half.null_count < len(texts)
     if twelve_hours:
         texts = pc.replace_substring_regex(texts, _HALF, "")
-    order = r"\3-\2-\1\4" if time_format is TimeFormat.DAY_FIRST else r"\3-\1-\2\4"
-    times = _iso(_padded(pc.replace_substring_regex(texts, _SEPARATED, order)))
+    if time_format is not TimeFormat.ISO:
+        for pattern, replacement in _CENTURIES:
+            texts = pc.replace_substring_regex(texts, pattern, replacement)
+        order = r"\3-\2-\1\4" if time_format is TimeFormat.DAY_FIRST else r"\3-\1-\2\4"
+        texts = pc.replace_substring_regex(texts, _SEPARATED, order)
+    times = _iso(_padded(texts))
     return _in_whole_days(times, half) if twelve_hours else times
 
 
@@ -93,13 +103,17 @@ def _epochs(texts: Texts, time_format: TimeFormat) -> Times:
 
 
 def _iso(texts: Texts) -> Times:
+    return _iso_at_once(texts) or _iso_row_by_row(texts.to_pylist())
+
+
+def _iso_at_once(texts: Texts) -> Times | None:
     for kind, zoned in ((pa.timestamp("us", "UTC"), True), (pa.timestamp("us"), False)):
         try:
             us = _numpy(texts.cast(kind).cast(pa.int64()))
             return Times(us, np.full(len(us), zoned), np.zeros(len(us), bool))
         except pa.ArrowInvalid:
             pass
-    return _iso_row_by_row(texts.to_pylist())
+    return None
 
 
 def _iso_row_by_row(texts: list[str]) -> Times:

@@ -19,6 +19,7 @@ from sensors.columns import Columns
 from sensors.errors import Refused
 from sensors.formats import csv
 from sensors.imports.report import line_of
+from sensors.imports.turns import MAX_REFUSED
 from sensors.ingest import Stored, store_batch
 from sensors.models import Asset, Pending, ReadingBatch, Sensor, Site
 
@@ -50,7 +51,9 @@ class Command(BaseCommand):
     help = (
         "Read a CSV or TSV file (gzipped or not) of the past into the platform: of one sensor, with a column for each "
         "sensor (wide), or with a column that names the sensor (long). The readings are stored and scored like any "
-        "others; alerts are recorded as historical, nobody is notified. Importing again stores nothing twice."
+        "others; alerts are recorded as historical, nobody is notified. Importing again stores nothing twice. When "
+        f"more than {MAX_REFUSED:,} readings, and a tenth of what was read, are refused, the command stops: "
+        "the columns or their formats are not what they were taken for."
     )
 
     def add_arguments(self, parser: ArgumentParser) -> None:
@@ -61,7 +64,11 @@ class Command(BaseCommand):
             "Without it the columns are taken as they are named",
         )
         parser.add_argument("--unit", help="unit of the values, for example °C, mm/s or kPa; needed with --sensor")
-        parser.add_argument("--timezone", help="zone of times that carry none, for example Europe/Berlin")
+        parser.add_argument(
+            "--timezone",
+            help="zone of times that carry none, for example Europe/Berlin; without it that of --site. "
+            "If neither is given and a time carries no zone, the command stops before it stores that",
+        )
         parser.add_argument(
             "--column-map", default="", help="for example timestamp=Zeit,value=Wert (also sensor, quality, unit)"
         )
@@ -71,21 +78,25 @@ class Command(BaseCommand):
         parser.add_argument(
             "--time-format", choices=[str(name) for name in csv.TimeFormat], help="guessed unless given"
         )
-        parser.add_argument("--site", help="site of new sensors; not needed where there is only one")
+        parser.add_argument("--site", help="site of the sensors; not needed where there is only one")
         parser.add_argument("--dry-run", action="store_true", help="check every row and store nothing")
         parser.add_argument("--json", action="store_true", help="print the result as one JSON object")
 
     def handle(self, *args: Any, **options: Any) -> None:
         if options["sensor"] and units.canonical(options["unit"] or "?") is None:
-            raise CommandError(f"Unit {options['unit']!r} is not known. Known: {', '.join(units.CONVERSIONS)}.")
+            raise CommandError(units.not_known(options["unit"] or ""))
         try:
             file = options["file"].open("rb")
         except OSError as error:
             raise CommandError(f"{options['file']}: {error.strerror}.") from error
+        newcomers = _Newcomers(options["site"])
         try:
             with file:
-                layout = _layout(file, options)
-                report = self._store(file, layout, options)
+                layout = _layout(file, options, newcomers.site)
+                file.seek(0)
+                self.stderr.write(_about_times(file, layout))
+                file.seek(0)
+                report = self._store(file, layout, newcomers, options)
         except Refused as refused:
             raise CommandError(refused.detail) from refused
         if not options["dry_run"]:
@@ -94,15 +105,15 @@ class Command(BaseCommand):
         if report.rows and not report.stored and not report.duplicates:
             raise CommandError("No row could be stored.")
 
-    def _store(self, file: IO[bytes], layout: csv.Layout, options: dict[str, Any]) -> Report:
+    def _store(self, file: IO[bytes], layout: csv.Layout, newcomers: "_Newcomers", options: dict[str, Any]) -> Report:
         report, dry_run = Report(layout), options["dry_run"]
         self.told: set[int] = set()
-        newcomers = _Newcomers(options["site"])
         size = Path(file.name).stat().st_size
         with tqdm(total=size, unit="B", unit_scale=True, desc="Checking" if dry_run else "Storing") as bar:
             for chunk in csv.read(file, layout):
+                _stop_at_naive_times(chunk, layout, 0 if dry_run else report.stored)
                 with transaction.atomic():
-                    for said in newcomers.create(chunk.columns):
+                    for said in newcomers.create(chunk):
                         self.stderr.write(said)
                     stored = store_batch(
                         chunk.columns, source="import", sender=newcomers.sender, mode=ReadingBatch.Mode.HISTORY
@@ -112,10 +123,12 @@ class Command(BaseCommand):
                     if stored.batch_id:
                         new = ReadingBatch.objects.filter(pk__gte=stored.batch_id, source="import")
                         report.batches += new.values_list("pk", flat=True)
+                    report.add(chunk.columns, stored)
+                    if not dry_run:
+                        imports.stop_a_wrong_mapping(report.rejected.total(), report.rows)
                     transaction.set_rollback(dry_run)
                 if dry_run:
                     lookup.forget()
-                report.add(chunk.columns, stored)
                 bar.update(file.tell() - bar.n)
         return report
 
@@ -154,10 +167,23 @@ class Command(BaseCommand):
             self.stdout.write(f"  {line}")
 
 
-def _layout(file: IO[bytes], options: dict[str, Any]) -> csv.Layout:
+def _about_times(file: IO[bytes], layout: csv.Layout) -> str:
+    zone = f" Times without a zone are those of {layout.timezone}." if layout.timezone else ""
+    return imports.times_read(file, layout) + zone
+
+
+def _stop_at_naive_times(chunk: csv.Chunk, layout: csv.Layout, stored: int) -> None:
+    """Before they are stored: thousands of rows in quarantine would not help whoever forgot to name the zone."""
+    naive = [row.index for row in chunk.columns.rejected if row.code == "naive_timestamp"]
+    if naive:
+        line = line_of(min(naive), layout)
+        before = f" {stored:,} readings before it are stored." if stored else " Nothing is stored."
+        raise CommandError(f"The time in line {line:,} has no zone: name it with --timezone, or --site.{before}")
+
+
+def _layout(file: IO[bytes], options: dict[str, Any], site: Site | None) -> csv.Layout:
     """As guessed, with what the options say instead. Raises Refused when that makes no sense."""
-    layout = imports.guess(file, options["file"].name, None)
-    file.seek(0)
+    layout = imports.guess(file, options["file"].name, site)
     said = {name: options[name] for name in ("timezone", "decimal") if options[name]}
     if options["delimiter"]:
         said["delimiter"] = DELIMITERS[options["delimiter"]]
@@ -193,9 +219,9 @@ class _Newcomers:
         """Whoever may start this command may do everything; a named site narrows which sensors are meant."""
         return Sender(user=User(is_superuser=True), site_id=self.site.pk) if self.site else None
 
-    def create(self, columns: Columns) -> list[str]:
+    def create(self, chunk: csv.Chunk) -> list[str]:
         """Returns what to tell about it. Raises CommandError when there are several sites and none is named."""
-        unit_of = {name: unit for name, unit in imports.units_sent(columns) if name not in self.seen}
+        unit_of = {name: unit for name, unit in imports.units_sent(chunk.columns) if name not in self.seen}
         self.seen |= unit_of.keys()
         known = Sensor.objects.filter(sensor_id__in=list(unit_of))
         known = known.filter(site=self.site) if self.site else known
@@ -204,9 +230,13 @@ class _Newcomers:
             return []
         site = self.site or _only_site(new[0])
         asset, _ = Asset.objects.get_or_create(site=site, name="Imported", defaults={"level": Asset.Level.AREA})
-        imports.create_sensors({name: unit_of[name] for name in new}, site.pk, asset)
+        imports.create_sensors({name: unit_of[name] for name in new}, chunk.names, site.pk, asset)
         created = Sensor.objects.filter(site=site, sensor_id__in=new)
-        return [f"Sensor {one.sensor_id} is new: created on asset {asset} of site {site}." for one in created]
+        return [f"Sensor {_called(one)} is new: created on asset {asset} of site {site}." for one in created]
+
+
+def _called(sensor: Sensor) -> str:
+    return f"{sensor.sensor_id} ({sensor.name})" if sensor.name else sensor.sensor_id
 
 
 def _only_site(sensor_id: str) -> Site:
