@@ -5,6 +5,8 @@ What no model serves is served by the built-in detector (mlops.detectors.robust)
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from datetime import datetime
+from functools import partial
 
 from django.contrib.auth.models import User
 from django.db import IntegrityError, transaction
@@ -13,6 +15,7 @@ from django.utils import timezone
 
 from mlops.models import Deployment, ModelVersion, Purpose
 from mlops.querysets import DeploymentQuerySet
+from mlops.registry import figures
 from sensors.errors import Refused
 from sensors.models import Asset, Sensor, Site
 
@@ -62,7 +65,7 @@ def deploy(version: ModelVersion, scope: Scope, *, why: str, by: User | None = N
     now = timezone.now()
     try:
         with transaction.atomic():
-            scope.rows(version.purpose).in_service().update(until=now, ended_by=by, ended_why=f"replaced by {version}")
+            _end(scope.rows(version.purpose).in_service(), now, by, f"replaced by {version}")
             return Deployment.objects.create(
                 version=version,
                 purpose=version.purpose,
@@ -83,9 +86,18 @@ def withdraw(deployment: Deployment, *, why: str, by: User | None = None) -> Non
 
     Raises Refused when it is not in service any more.
     """
-    ended = Deployment.objects.in_service().filter(pk=deployment.pk)
-    if not ended.update(until=timezone.now(), ended_by=by, ended_why=why, rejected=True):
+    if not _end(Deployment.objects.in_service().filter(pk=deployment.pk), timezone.now(), by, why, rejected=True):
         raise Refused("not_in_service", f"{deployment} is not in service any more.")
+
+
+def _end(rows: DeploymentQuerySet, now: datetime, by: User | None, why: str, *, rejected: bool = False) -> bool:
+    """End what of these is in service; False when nothing is."""
+    ended = list(rows.values_list("pk", flat=True))
+    changed = rows.filter(pk__in=ended).update(until=now, ended_by=by, ended_why=why, rejected=rejected)
+    for key in ended:
+        # Nobody loads it any more, so nobody would say that its trouble is over.
+        transaction.on_commit(partial(figures.recovered, key))
+    return bool(changed)
 
 
 def roll_back(deployment: Deployment, *, why: str, by: User | None = None) -> Deployment | None:

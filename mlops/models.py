@@ -164,4 +164,4 @@ class Deployment(models.Model):
         """The scope as a person would name it."""
         if self.sensor or self.asset:
             return str(self.sensor or self.asset)
-        return f"every {self.get_kind_display()} sensor" + (f" of {self.site}" if self.site else "")
+        return f"every {self.get_kind_display().lower()} sensor" + (f" of {self.site}" if self.site else "")

@@ -1,7 +1,6 @@
 """The worker's own copies of artifacts: files that never change, and the unpickled ones it used last."""
 
 import os
-import tempfile
 import threading
 from collections import OrderedDict
 from contextlib import suppress
@@ -86,9 +85,12 @@ def write(version: ModelVersion, content: bytes) -> None:
     path = path_of(version)
     with suppress(OSError):
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile(dir=path.parent, suffix=".part", delete=False) as draft:
-            draft.write(content)
-        os.replace(draft.name, path)
+        draft = path.with_suffix(f".{os.getpid()}-{threading.get_ident()}.part")
+        try:
+            draft.write_bytes(content)
+            draft.replace(path)
+        finally:
+            draft.unlink(missing_ok=True)
         _make_room(path)
 
 

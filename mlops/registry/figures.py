@@ -8,13 +8,11 @@ import threading
 import time
 from collections import Counter
 from contextlib import suppress
-from functools import cache
 from typing import Any
 
 import redis
-from django.conf import settings
-from redis.backoff import NoBackoff
-from redis.retry import Retry
+
+from sensors import valkey
 
 # Counts are passed on at most once a second: a warm look-up must not wait for a network.
 PASS_ON_SECONDS = 1.0
@@ -48,7 +46,7 @@ def pass_on() -> dict[int, float]:
     with _lock:
         counted = dict(_waiting)
         _waiting.clear()
-    with suppress(redis.RedisError), _client().pipeline(transaction=False) as pipe:
+    with suppress(redis.RedisError), valkey.client().pipeline(transaction=False) as pipe:
         for (version, what), number in counted.items():
             pipe.hincrby(_key(version), what, number)
         pipe.hgetall(EVICTED)
@@ -59,23 +57,23 @@ def pass_on() -> dict[int, float]:
 def trouble(deployment: int, reason: str, served_by: str) -> None:
     news = json.dumps({"at": time.time(), "reason": reason, "served_by": served_by})
     with suppress(redis.RedisError):
-        _client().hset(TROUBLE, str(deployment), news)
+        valkey.client().hset(TROUBLE, str(deployment), news)
 
 
 def recovered(deployment: int) -> None:
     with suppress(redis.RedisError):
-        _client().hdel(TROUBLE, str(deployment))
+        valkey.client().hdel(TROUBLE, str(deployment))
 
 
 def troubles() -> dict[int, dict[str, Any]]:
     """By deployment: `reason` and `served_by`, of those in trouble now. Raises redis.RedisError."""
-    found = {int(key): json.loads(news) for key, news in _client().hgetall(TROUBLE).items()}
+    found = {int(key): json.loads(news) for key, news in valkey.client().hgetall(TROUBLE).items()}
     return {key: news for key, news in found.items() if time.time() - news["at"] < TROUBLE_SECONDS}
 
 
 def evict(version: int) -> None:
     """Tell all workers to forget their copies, in memory and on disk, within a second. Raises redis.RedisError."""
-    with _client().pipeline() as pipe:
+    with valkey.client().pipeline() as pipe:
         pipe.hset(EVICTED, str(version), str(time.time()))
         pipe.expire(EVICTED, EVICTED_SECONDS)
         pipe.execute()
@@ -83,7 +81,7 @@ def evict(version: int) -> None:
 
 def of_versions(versions: list[int]) -> dict[int, dict[str, int]]:
     """What was counted for each version. Raises redis.RedisError."""
-    with _client().pipeline(transaction=False) as pipe:
+    with valkey.client().pipeline(transaction=False) as pipe:
         for version in versions:
             pipe.hgetall(_key(version))
         rows = pipe.execute()
@@ -95,9 +93,3 @@ def of_versions(versions: list[int]) -> dict[int, dict[str, int]]:
 
 def _key(version: int) -> str:
     return f"sm:models:{version}"
-
-
-@cache
-def _client() -> redis.Redis:
-    retry = Retry(NoBackoff(), 0)
-    return redis.Redis.from_url(settings.REDIS_URL, socket_connect_timeout=1, socket_timeout=1, retry=retry)

@@ -10,13 +10,13 @@ import yaml
 from django.conf import settings
 from django.test import override_settings
 
-from config.supervisor import Program, app_programs, embedded_servers
+from config.supervisor import Program, app_programs, embedded_servers, later_programs
 from sensors.embedded import mlflow_url
 
 COMPOSE: dict[str, Any] = yaml.safe_load((settings.BASE_DIR / "docker-compose.yml").read_text())
 SERVICES: dict[str, Any] = COMPOSE["services"]
 with override_settings(MQTT_URL="mqtt://broker.example.com", MLFLOW_TRACKING_URI=mlflow_url(settings.STATE_DIR)):
-    PROGRAMS = [program for program in app_programs() if program.name != "simulator"]
+    PROGRAMS = [program for program in app_programs() + later_programs() if program.name != "simulator"]
 
 
 def in_a_container(program: Program) -> list[str]:

@@ -33,6 +33,7 @@ class Server:
         return self.directory / "artifacts"
 
     def start(self, timeout_seconds: float = 60) -> None:
+        self.stop()
         embedded.socket_dir(self.directory).mkdir(parents=True, exist_ok=True)
         mine = {"STATE_DIR": str(self.directory), "MLFLOW_TRACKING_URI": ""}
         with (self.directory / "mlflow.log").open("ab") as log:

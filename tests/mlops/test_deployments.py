@@ -19,7 +19,7 @@ pytestmark = pytest.mark.django_db
 
 def a_version(number: int = 1, site: Site | None = None, purpose: Purpose = Purpose.SENSOR_ANOMALY) -> ModelVersion:
     return ModelVersion.objects.create(
-        name="pump", version=number, purpose=purpose, site=site, sha256=f"{number}" * 64, size_bytes=1
+        name="pump", version=number, purpose=purpose, site=site, sha256=f"{number:064}", size_bytes=1
     )
 
 

@@ -13,6 +13,7 @@ from mlops import deployments
 from mlops.deployments import Scope
 from mlops.models import Deployment
 from mlops.registry import figures
+from sensors import valkey
 from tests.alerts.test_views import text
 from tests.conftest import Plant
 from tests.mlops.test_deployments import a_version
@@ -23,7 +24,7 @@ MODELS = "/models/"
 
 @pytest.fixture
 def engineer(client: Client, people: dict[str, User]) -> Client:
-    figures._client().delete(figures.TROUBLE, figures.EVICTED)
+    valkey.client().delete(figures.TROUBLE, figures.EVICTED)
     client.force_login(people["engineer"])
     return client
 
@@ -31,7 +32,7 @@ def engineer(client: Client, people: dict[str, User]) -> Client:
 @pytest.fixture
 def deployed(north: Plant) -> Deployment:
     version = a_version(site=north.site)
-    figures._client().delete(figures._key(version.pk))
+    valkey.client().delete(figures._key(version.pk))
     return deployments.deploy(version, Scope(sensor=north.temperature), why="lowest error")
 
 
@@ -92,6 +93,13 @@ def test_an_engineer_withdraws_a_model_and_the_one_before_serves_again(
     back = Deployment.objects.in_service().get()
     assert (back.version, back.by) == (deployed.version, people["engineer"])
     assert "It cries wolf." in back.why
+
+
+@pytest.mark.django_db(transaction=True)
+def test_the_trouble_of_a_withdrawn_model_is_over(deployed: Deployment) -> None:
+    figures.trouble(deployed.pk, "its file is missing", "the built-in detector")
+    deployments.withdraw(deployed, why="It cannot be loaded.")
+    assert deployed.pk not in figures.troubles()
 
 
 def test_an_engineer_evicts_a_model(engineer: Client, deployed: Deployment) -> None:

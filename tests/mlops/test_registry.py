@@ -3,6 +3,8 @@
 import json
 import os
 import pickle
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from datetime import UTC, datetime
@@ -13,6 +15,7 @@ import boto3
 import numpy as np
 import psycopg
 import pytest
+from asgiref.sync import async_to_sync
 from django.conf import LazySettings
 from django.contrib.auth.models import User
 from django.core.management import call_command
@@ -26,10 +29,11 @@ from mlops.detectors import robust
 from mlops.models import Deployment, ModelVersion, Purpose
 from mlops.registry import copies, figures, loading, mlflow_api, versions
 from mlops.registry.artifact import ModelArtifact
+from sensors import valkey
 from tests.conftest import Plant
 from tests.mlops import mlflow_server
 from tests.mlops.mlflow_server import Server
-from tests.platform import free_port
+from tests.platform import BASE_DIR, child_environment, free_port
 
 pytestmark = pytest.mark.django_db
 BUCKET = "models"
@@ -88,7 +92,7 @@ def worker(mlflow: Server, settings: LazySettings, tmp_path: Path, monkeypatch: 
     settings.MLFLOW_TRACKING_URI = mlflow.uri
     settings.MODEL_CACHE = tmp_path / "models"
     monkeypatch.setattr(loading, "RETRY_SECONDS", 0.0)
-    figures._client().delete(figures.TROUBLE, figures.EVICTED)
+    valkey.client().delete(figures.TROUBLE, figures.EVICTED)
     figures._waiting.clear()
     forget_memory(monkeypatch)
 
@@ -231,11 +235,14 @@ def test_with_mlflows_database_dropped_all_registered_versions_are_still_loaded(
     drop_mlflows_database()
     try:
         assert served(deploy(north, version)) == str(version)
+        assert health.report()["checks"]["mlflow"]["state"] == "failed"
         with pytest.raises(mlflow_api.Unavailable):
             register(name="survivor")
+        assert mlflow.process is not None
+        mlflow.process.wait(30)  # It ends by itself, for its supervisor to start it again.
     finally:
-        mlflow.stop()
         mlflow.start()
+    assert health.report()["checks"]["mlflow"]["state"] == "ok"
     assert register(name="survivor").version == version.version + 1
 
 
@@ -318,7 +325,7 @@ def test_an_evicted_version_is_downloaded_again(north: Plant) -> None:
     assert (counts(version)["downloads"], counts(version)["hits"]) == (2, 1)
 
 
-def test_two_workers_that_load_at_once_both_serve(north: Plant) -> None:
+def test_many_threads_that_load_at_once_all_serve(north: Plant) -> None:
     version = register()
     found: list[ModelArtifact] = []
     threads = [threading.Thread(target=lambda: found.append(loading._download(version))) for _ in range(8)]
@@ -328,6 +335,52 @@ def test_two_workers_that_load_at_once_both_serve(north: Plant) -> None:
         thread.join()
     assert found == [an_artifact()] * 8
     assert [path.suffix for path in copies.path_of(version).parent.iterdir()] == [".pickle"]
+
+
+WORKER = """
+import django
+django.setup()
+from mlops.models import ModelVersion
+from mlops.registry import loading
+version = ModelVersion(pk={pk}, path={path!r}, sha256={sha256!r}, size_bytes={size_bytes})
+input()
+for _ in range(50):
+    loading.memory.forget(version.pk)
+    loading.copies.path_of(version).unlink(missing_ok=True)
+    print(round(loading.load_version(version).model.median))
+"""
+
+
+def test_two_workers_that_load_and_lose_the_same_copy_at_once_both_serve(
+    mlflow: Server, north: Plant, settings: LazySettings
+) -> None:
+    version = register(40.0)
+    code = WORKER.format(**{name: getattr(version, name) for name in ("pk", "path", "sha256", "size_bytes")})
+    mine = {"MLFLOW_TRACKING_URI": mlflow.uri, "MODEL_CACHE": str(settings.MODEL_CACHE)}
+    workers = [
+        subprocess.Popen(
+            [sys.executable, "-c", code],
+            env=child_environment() | mine,
+            cwd=BASE_DIR,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        for _ in range(2)
+    ]
+    for worker in workers:
+        assert worker.stdin is not None
+        worker.stdin.write("now\n")
+        worker.stdin.flush()
+    assert [worker.communicate(timeout=60)[0].split() for worker in workers] == [["40"] * 50] * 2
+    assert [path.suffix for path in copies.path_of(version).parent.iterdir()] == [".pickle"]
+
+
+def test_a_copy_that_cannot_be_kept_leaves_nothing_behind(north: Plant, settings: LazySettings) -> None:
+    version = register()
+    copies.path_of(version).mkdir(parents=True)  # Nothing can be put in its place.
+    assert served(deploy(north, version)) == str(version)
+    assert [path.name for path in settings.MODEL_CACHE.iterdir()] == [copies.path_of(version).name]
 
 
 def test_while_a_failure_is_fresh_nobody_waits_for_mlflow_again(
@@ -347,12 +400,12 @@ def test_while_a_failure_is_fresh_nobody_waits_for_mlflow_again(
 def test_without_valkey_models_are_served_uncounted(north: Plant, settings: LazySettings) -> None:
     deployment = deploy(north, register())
     settings.REDIS_URL = "redis://127.0.0.1:1/0"
-    figures._client.cache_clear()
+    valkey.client.cache_clear()
     try:
         assert served(deployment) is not None
         figures.pass_on()
     finally:
-        figures._client.cache_clear()
+        valkey.client.cache_clear()
 
 
 def test_memory_keeps_what_was_used_last() -> None:
@@ -382,6 +435,13 @@ def test_the_example_is_json_that_other_programs_read() -> None:
     assert json.loads(content) == {"columns": ["temperature"], "data": [[20.0], [None]]}
 
 
+def body_of(answer: Any) -> bytes:
+    async def read() -> bytes:
+        return b"".join([chunk async for chunk in answer.streaming_content])
+
+    return async_to_sync(read)()
+
+
 def test_admins_open_mlflows_pages_and_only_these_pages_may_change_things(
     client: Client, people: dict[str, User], settings: LazySettings
 ) -> None:
@@ -390,10 +450,10 @@ def test_admins_open_mlflows_pages_and_only_these_pages_may_change_things(
     body = {"max_results": 5}
     page = client.get("/models/mlflow/")
     assert page.status_code == 200
-    assert b"<title>MLflow</title>" in b"".join(page)
+    assert b"<title>MLflow</title>" in body_of(page)
     asked = client.post(search, body, "application/json", headers={"origin": "http://testserver"})
     assert asked.status_code == 200
-    assert b"experiments" in b"".join(asked)
+    assert b"experiments" in body_of(asked)
     for origin in ("http://elsewhere.example.com", "null", ""):
         refused = client.post(search, body, "application/json", headers={"origin": origin})
         assert refused.status_code == 403
