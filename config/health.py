@@ -19,6 +19,7 @@ from django.views.decorators.http import require_safe
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
+from mlops.registry import figures
 from sensors import heartbeat
 
 logger = logging.getLogger(__name__)
@@ -57,7 +58,9 @@ def report() -> dict[str, Any]:
     asked = {**needed, **useful}
     with ThreadPoolExecutor(len(asked)) as pool:
         checks = dict(zip(asked, pool.map(_timed, asked.keys(), asked.values()), strict=True))
-    checks["worker"] = _worker(checks["cache"]["state"] == "ok")
+    cache_answers = checks["cache"]["state"] == "ok"
+    checks["worker"] = _worker(cache_answers)
+    checks["models"] = _models(cache_answers)
     if settings.MQTT_URL:
         checks["mqtt_bridge"] = _mqtt_bridge(checks["broker"]["state"] == "ok")
     if any(checks[name]["state"] != "ok" for name in needed):
@@ -120,7 +123,12 @@ def _ask_broker() -> None:
 def _ask_mlflow() -> None:
     import httpx
 
-    httpx.get(f"{settings.MLFLOW_TRACKING_URI.rstrip('/')}/health", timeout=TIMEOUT_SECONDS).raise_for_status()
+    from mlops.registry.mlflow_api import address
+
+    base, socket = address(settings.MLFLOW_TRACKING_URI)
+    with httpx.Client(transport=httpx.HTTPTransport(uds=socket), timeout=TIMEOUT_SECONDS) as client:
+        # Its own /health answers without its database.
+        client.get(f"{base}/api/2.0/mlflow/registered-models/search?max_results=1").raise_for_status()
 
 
 def _worker(cache_answers: bool) -> Check:
@@ -140,3 +148,14 @@ def _beaten(at: float | None) -> Check:
         return {"state": "degraded", "seconds_since_heartbeat": None}
     age = max(0.0, time.time() - at)
     return {"state": "ok" if age <= HEARTBEAT_OLD_SECONDS else "degraded", "seconds_since_heartbeat": round(age, 1)}
+
+
+def _models(cache_answers: bool) -> Check:
+    """How many deployed models cannot be loaded, so that an older version or the built-in detector serves instead."""
+    if not cache_answers:
+        return {"state": "degraded", "not_loaded": None}
+    try:
+        count = len(figures.troubles())
+    except redis.RedisError:
+        return {"state": "degraded", "not_loaded": None}
+    return {"state": "degraded" if count else "ok", "not_loaded": count}
