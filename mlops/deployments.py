@@ -3,19 +3,19 @@
 What no model serves is served by the built-in detector (mlops.detectors.robust).
 """
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
 
 from django.contrib.auth.models import User
 from django.db import IntegrityError, transaction
-from django.db.models import Q
 from django.utils import timezone
 
 from mlops.models import Deployment, ModelVersion, Purpose
 from mlops.querysets import DeploymentQuerySet
 from mlops.registry import figures
+from sensors.arrays import any_of
 from sensors.errors import Refused
 from sensors.models import Asset, Sensor, Site
 
@@ -119,31 +119,26 @@ def predecessors(deployment: Deployment) -> list[ModelVersion]:
     return list({row.version_id: row.version for row in ended.select_related("version")}.values())
 
 
-def serving_sensors(sensors: Iterable[Sensor]) -> dict[int, Deployment]:
+def serving_sensors(sensors: Collection[int]) -> dict[int, Deployment]:
     """By sensor key, the sensor model that serves it: its own, its asset's, its kind's at the site, or its kind's.
 
-    One query, whatever the number of sensors.
+    One query where no model is in service, otherwise two, whatever the number of sensors.
     """
-    sensors = list(sensors)
-    assets, kinds = {sensor.asset_id for sensor in sensors}, {sensor.kind for sensor in sensors}
-    rows = Deployment.objects.in_service().filter(
-        Q(sensor__in=[sensor.pk for sensor in sensors]) | Q(asset__in=assets) | Q(kind__in=kinds),
-        purpose=Purpose.SENSOR_ANOMALY,
-    )
-    by_scope = {
-        (row.sensor_id, row.asset_id, row.kind, row.site_id if row.kind else None): row
-        for row in rows.select_related("version")
-    }
+    rows = Deployment.objects.in_service().filter(purpose=Purpose.SENSOR_ANOMALY).select_related("version")
+    by_scope = {(row.sensor_id, row.asset_id, row.kind, row.site_id if row.kind else None): row for row in rows}
+    if not by_scope:
+        return {}
     found = {}
-    for sensor in sensors:
+    about = Sensor.objects.filter(pk__in=any_of(sensors)).values_list("pk", "asset", "kind", "site")
+    for sensor, asset, kind, site in about:
         scopes: list[tuple[int | None, int | None, str, int | None]] = [
-            (sensor.pk, None, "", None),
-            (None, sensor.asset_id, "", None),
-            (None, None, sensor.kind, sensor.site_id),
-            (None, None, sensor.kind, None),
+            (sensor, None, "", None),
+            (None, asset, "", None),
+            (None, None, kind, site),
+            (None, None, kind, None),
         ]
         if served := next((by_scope[scope] for scope in scopes if scope in by_scope), None):
-            found[sensor.pk] = served
+            found[sensor] = served
     return found
 
 

@@ -114,7 +114,9 @@ class Anomaly(models.Model):
     end = models.DateTimeField()
     peak_at = models.DateTimeField()
     peak_value = models.FloatField()
-    peak_score = models.FloatField(help_text="Distance from the baseline in robust standard deviations.")
+    peak_score = models.FloatField(
+        help_text="Distance from normal in robust standard deviations, or in limits of the model that said so."
+    )
     historical = models.BooleanField(default=False)
     circumstances = models.CharField(
         max_length=10,
@@ -135,6 +137,11 @@ class Anomaly(models.Model):
 
     def __str__(self) -> str:
         return f"{self.sensor} {self.start:%Y-%m-%d %H:%M}"
+
+    @property
+    def distance(self) -> str:
+        """The peak's distance from normal, with its unit."""
+        return f"{self.peak_score:.1f} {'× limit' if 'model' in self.evidence else 'σ'}"
 
 
 class Purpose(models.TextChoices):

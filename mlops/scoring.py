@@ -20,11 +20,14 @@ from django.utils import timezone
 
 from alerts import lifecycle
 from alerts.models import Alert, Severity, State
-from mlops import baselines, capsule, validation, withdrawal
+from mlops import baselines, capsule, deployments, validation, withdrawal
 from mlops.context import candidate_of, circumstances_of, parameters_for
-from mlops.events import EVENT_GAP, Event, N, find_events, joined
-from mlops.models import Anomaly
+from mlops.events import EVENT_GAP, Event, find_events, joined
+from mlops.measures import ByBaseline, ByModel, Measure, N
+from mlops.models import Anomaly, ModelVersion
 from mlops.querysets import AnomalyQuerySet
+from mlops.registry import loading
+from mlops.registry.loading import Served
 from sensors import history, outbox
 from sensors.arrays import any_of
 from sensors.checks import SPAN_GAP_US
@@ -118,16 +121,27 @@ def _settled_after(sensors: set[int]) -> dict[int, int]:
 
 
 def _events(spans: list[Span], settled: dict[int, int]) -> Iterator[tuple[int, Event]]:
-    series = history.spans(spans, context=N - 1)
+    served = _served({span.sensor for span in spans})
+    modelled = [span for span in spans if span.sensor in served]
+    plain = [span for span in spans if span.sensor not in served]
+    for span, measure in (*_by_baseline(plain, settled), *_by_model(modelled, settled, served)):
+        for event in find_events(measure, span.first, partial(circumstances_of, span.sensor)):
+            yield span.sensor, event
+
+
+def _served(sensors: set[int]) -> dict[int, Served]:
+    """The models that serve these sensors and can be had now; the built-in detector serves the others."""
+    found = {sensor: loading.load(row) for sensor, row in deployments.serving_sensors(sensors).items()}
+    return {sensor: served for sensor, served in found.items() if served}
+
+
+def _by_baseline(spans: list[Span], settled: dict[int, int]) -> Iterator[tuple[Span, Measure]]:
+    series = [_unsettled(span, part, settled) for span, part in zip(spans, history.spans(spans, N - 1), strict=True)]
     firsts = history.firsts([span.sensor for span in spans])
-    blocks_of = []
-    for number, span in enumerate(spans):
-        timestamps, values = series[number]
-        if span.sensor in settled:
-            # Nothing before the resolution counts, neither as an anomaly nor as the beginning of one.
-            keep = timestamps > settled[span.sensor]
-            series[number] = timestamps, values = timestamps[keep], values[keep]
-        blocks_of.append(baselines.block_starts(timestamps, span.sensor, firsts.get(span.sensor, 0)))
+    blocks_of = [
+        baselines.block_starts(timestamps, span.sensor, firsts.get(span.sensor, 0))
+        for span, (timestamps, _) in zip(spans, series, strict=True)
+    ]
     wanted = {
         (span.sensor, int(start)) for span, starts in zip(spans, blocks_of, strict=True) for start in np.unique(starts)
     }
@@ -135,9 +149,29 @@ def _events(spans: list[Span], settled: dict[int, int]) -> Iterator[tuple[int, E
     for span, (timestamps, values), starts in zip(spans, series, blocks_of, strict=True):
         blocks, which = np.unique(starts, return_inverse=True)
         found = [profiles[span.sensor, int(start)] for start in blocks]
-        look = partial(circumstances_of, span.sensor)
-        for event in find_events(timestamps, values, found, which, span.first, look):
-            yield span.sensor, event
+        if len(timestamps):
+            yield span, ByBaseline(timestamps, values, found, which)
+
+
+def _by_model(spans: list[Span], settled: dict[int, int], served: dict[int, Served]) -> Iterator[tuple[Span, Measure]]:
+    """The rows that a score rests on lie before it, and a late reading changes the scores of as many after it."""
+    if not spans:
+        return
+    context = max(served[span.sensor].artifact.model.context for span in spans) + N - 1
+    for span, part in zip(spans, history.spans(spans, context), strict=True):
+        timestamps, values = _unsettled(span, part, settled)
+        if len(timestamps):
+            model = served[span.sensor]
+            yield span, ByModel(timestamps, values, model.artifact, model.version.pk)
+
+
+def _unsettled(span: Span, series: history.Series, settled: dict[int, int]) -> history.Series:
+    """Nothing before the resolution of an alert counts, neither as an anomaly nor as the beginning of one."""
+    if span.sensor not in settled:
+        return series
+    timestamps, values = series
+    keep = timestamps > settled[span.sensor]
+    return timestamps[keep], values[keep]
 
 
 def _record(sensor: Sensor, event: Event, historical: bool) -> None:
@@ -188,17 +222,19 @@ def _state(anomaly: Anomaly, event: Event) -> None:
         "peak_value": peak.value,
         "peak_score": peak.score,
         "peak_at": anomaly.peak_at.isoformat(),
-        "expected": peak.expected,
-        "spread": peak.profile.spread,
+        "expected": peak.basis.expected,
+        "spread": peak.basis.spread,
         "threshold": peak.limit,
         "start": anomaly.start.isoformat(),
         "end": anomaly.end.isoformat(),
         "hits": event.hits,
         "window": N,
-        "baseline_readings": peak.profile.readings,
-        "baseline_days": round(peak.profile.span_seconds / 86_400, 2),
+        "baseline_readings": peak.basis.readings,
+        "baseline_days": round(peak.basis.span_seconds / 86_400, 2),
         "capsule": frozen,
     }
+    if peak.basis.model is not None:
+        anomaly.evidence["model"] = str(ModelVersion.objects.get(pk=peak.basis.model))
     anomaly.evidence |= decision.evidence()
 
 

@@ -24,6 +24,9 @@ DAILY_PATTERN_DAYS = 3
 DAILY_PATTERN_GAIN = 0.8
 # The spread of fewer readings than this says nothing.
 FEWEST_READINGS = 10
+# Fewer readings than these are no baseline to measure anything against: the spread of 20 normal readings lies within
+# about a third of the true one, which the wide limit of a sensor's first day bears.
+ENOUGH_READINGS = 20
 # Beyond this a larger score says nothing more, and it stays finite in every format.
 LARGEST_SCORE = 1e6
 HOUR_US = 3_600_000_000

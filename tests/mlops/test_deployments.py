@@ -25,7 +25,7 @@ def a_version(number: int = 1, site: Site | None = None, purpose: Purpose = Purp
 
 def served(plant: Plant) -> str | None:
     """The version that serves the temperature of a plant's pump."""
-    found = deployments.serving_sensors([plant.temperature]).get(plant.temperature.pk)
+    found = deployments.serving_sensors([plant.temperature.pk]).get(plant.temperature.pk)
     return str(found.version) if found else None
 
 
@@ -41,15 +41,15 @@ def test_the_most_specific_scope_wins_and_what_has_none_has_no_deployment(north:
         deployments.deploy(a_version(number), scope, why="test")
         assert served(north) == f"pump v{number}"
     assert served(south) == "pump v1"
-    assert south.vibration.pk not in deployments.serving_sensors([south.vibration])
+    assert south.vibration.pk not in deployments.serving_sensors([south.vibration.pk])
 
 
-def test_all_sensors_are_looked_up_in_one_query(north: Plant, south: Plant) -> None:
+def test_all_sensors_are_looked_up_in_two_queries(north: Plant, south: Plant) -> None:
     deployments.deploy(a_version(), Scope(kind="vibration"), why="test")
-    sensors = [north.temperature, north.vibration, south.vibration]
+    sensors = [sensor.pk for sensor in (north.temperature, north.vibration, south.vibration)]
     with CaptureQueriesContext(connection) as queries:
         found = deployments.serving_sensors(sensors)
-    assert (len(queries), set(found)) == (1, {north.vibration.pk, south.vibration.pk})
+    assert (len(queries), set(found)) == (2, {north.vibration.pk, south.vibration.pk})
 
 
 def test_a_new_deployment_ends_the_one_before_and_says_who_and_why(north: Plant, people: dict[str, User]) -> None:
