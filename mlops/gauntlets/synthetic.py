@@ -11,9 +11,10 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from mlops import baselines, calibration, scoring
+from mlops import baselines, calibration
 from mlops.detectors import robust
 from mlops.detectors.asset_ensemble import AssetEnsemble
+from mlops.events import EVENT_GAP, EVENT_GAP_US, N, find_events
 from mlops.gauntlets import Gate, Number, Result
 from mlops.grid import Grid, Series
 from sensors.simulator import DAY_SECONDS, MACHINES, Machine, measure
@@ -33,7 +34,6 @@ SEEDS = (1, 2, 3)
 STEP_SECONDS = 60
 LOST = 0.01
 FALSE_EVENTS_A_DAY = 1 / 30
-EVENT_GAP_US = round(scoring.EVENT_GAP.total_seconds() * 1e6)
 
 
 @dataclass(frozen=True)
@@ -137,8 +137,11 @@ def _built_in(timestamps: Times, values: NDArray[np.float64]) -> list[Span]:
     for start in blocks * baselines.BLOCK_US:
         part = slice(*np.searchsorted(times, [start - baselines.HISTORY_US, start]))
         profiles.append(robust.learn(times[part], samples[part]) if start >= TESTED_FROM else None)
-    events = scoring.find_events(timestamps, values, profiles, which, TESTED_FROM)
-    return [(round(event.confirmed_at.timestamp() * 1e6), round(event.end.timestamp() * 1e6)) for event in events]
+    events = find_events(timestamps, values, profiles, which, TESTED_FROM)
+    # An event begins with the first of the readings that confirm it; nobody hears of it before the last of them.
+    last = np.searchsorted(timestamps, [event.start for event in events]) + N - 1
+    confirmed = timestamps[np.minimum(last, len(timestamps) - 1)].tolist()
+    return [(min(at, event.end), event.end) for at, event in zip(confirmed, events, strict=True)]
 
 
 def asset_detector(plant: Plant) -> Alarms:
@@ -147,7 +150,7 @@ def asset_detector(plant: Plant) -> Alarms:
     detector = AssetEnsemble().fit(grid.frame(plant.between(0, cut)))
     held_back = grid.frame(plant.between(cut, TRAINING_DAYS))
     limit = calibration.calibrate(
-        held_back.timestamps, detector.score(held_back), FALSE_EVENTS_A_DAY, scoring.EVENT_GAP.total_seconds()
+        held_back.timestamps, detector.score(held_back), FALSE_EVENTS_A_DAY, EVENT_GAP.total_seconds()
     )
     frame = grid.frame(plant.series)
     return {"asset": _spans(frame.timestamps, detector.score(frame) >= limit.threshold)}
