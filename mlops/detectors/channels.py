@@ -19,7 +19,7 @@ Values = NDArray[np.float64]
 # Rows a mean is taken over: ten seconds at 1 Hz. The noise falls to a third, and ten rows later a step is seen in full.
 MEAN_ROWS = 10
 # A slow channel's movement is its short mean against the mean of this many rows.
-LONG_MEAN_ROWS = 60
+LONG_MEAN_ROWS = 30
 # A mean needs this share of its rows: one over fewer is noisier than what was learned from.
 KNOWN_SHARE = 0.5
 # Rows may be this many times as far apart as usual, on average over a window, before the older ones no longer count.

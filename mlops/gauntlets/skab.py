@@ -34,8 +34,11 @@ DETECTORS: dict[str, Callable[[], Detector]] = {
     "PCA T2 and Q": PcaT2Q,
     "KMeansAD": KMeansAD,
 }
-# As printed on the set's own board, on all of its 34 runs; what the board does not print is left out.
+# As printed on the set's own board, on all of its 34 runs (what the board does not print is left out), and as computed
+# beforehand on the 20 runs of valve1 and valve2.
 PUBLISHED: dict[str, dict[str, Number]] = {
+    "reference, 20 runs: Mahalanobis, 15 s, all channels": {"PR-AUC": 0.922, "F1": 0.821},
+    "reference, 20 runs: Mahalanobis, 15 s, thermal dropped by name": {"PR-AUC": 0.939, "F1": 0.847},
     "published, 34 runs: Conv-AE (not causal)": {"F1": 0.78, "FAR %": 13.6, "MAR %": 28.0},
     "published, 34 runs: T2 + Q (PCA)": {"F1": 0.76},
     "published, 34 runs: isolation forest": {"F1": 0.29},
@@ -54,10 +57,10 @@ NOTES = [
     "The limit of 1 is the 99 % quantile of each run's held-back training rows. That slow channels go apart and that "
     "means span 5 to 15 s was known of this set beforehand; the constants were first set with the labelled runs in "
     "sight. They were then put to the test on the fault-free file with injected faults alone, by a rule fixed before: "
-    "another value is taken if it is better by two standard errors in PR-AUC, and in F1. None was: means of 5 and 15 "
-    "rows, long means of 30 and 120, slow channels at 2 and 5 times the fastest movement, or from 10 and 25 "
-    "independent samples. To set nothing apart as slow costs 0.017 of PR-AUC there. The ensemble takes all three "
-    "detectors alike, and has the highest PR-AUC and F1 there.",
+    "another value is taken if it is better by two standard errors in PR-AUC, and in F1. One was, by 0.002: long means "
+    "of 30 rows instead of 60 (120 were better by 0.001). Not so means of 5 and 15 rows, slow channels at 2 and 5 "
+    "times the fastest movement, or from 10 and 25 independent samples. Nothing set apart as slow costs 0.017 there. "
+    "The ensemble takes all three detectors alike, and has the highest PR-AUC and F1 there.",
     "Injected faults are small (2 and 4 standard deviations of one channel) and the fault-free file wanders away from "
     "what its first 400 rows show; their rows share eight stretches, so that their interval is too narrow.",
 ]
