@@ -2,7 +2,7 @@ from django.contrib import admin
 from django.db.models import Model
 from django.http import HttpRequest
 
-from mlops.models import Anomaly, Baseline, Deployment, ModelVersion, ValidationPolicy
+from mlops.models import Anomaly, Baseline, Deployment, ModelVersion, TrainingRun, ValidationPolicy
 from sensors.admin import ReadOnly, SiteScopedAdmin, VisibleRelatedFilter
 
 
@@ -43,6 +43,13 @@ class ValidationPolicyAdmin(SiteScopedAdmin):
 
     def get_readonly_fields(self, request: HttpRequest, obj: Model | None = None) -> list[str]:
         return ["site"] if obj else []
+
+
+@admin.register(TrainingRun)
+class TrainingRunAdmin(ReadOnly, SiteScopedAdmin):
+    list_display = ["sensor", "state", "said", "asked_by", "asked_at", "version"]
+    list_filter = ["state", ("sensor__site", VisibleRelatedFilter)]
+    list_select_related = ["sensor", "asked_by", "version"]
 
 
 @admin.register(ModelVersion)

@@ -12,6 +12,7 @@ from mlops.querysets import (
     BaselineQuerySet,
     DeploymentQuerySet,
     ModelVersionQuerySet,
+    TrainingRunQuerySet,
     ValidationPolicyQuerySet,
 )
 from sensors.models import Asset, Sensor, Site
@@ -242,3 +243,43 @@ class Deployment(models.Model):
         if self.sensor or self.asset:
             return str(self.sensor or self.asset)
         return f"every {self.get_kind_display().lower()} sensor" + (f" of {self.site}" if self.site else "")
+
+
+class TrainingRun(models.Model):
+    """Somebody asked for a model of a sensor; how far that is and what came of it. What serves is left as it is until a
+    better model is registered.
+    """
+
+    class State(models.TextChoices):
+        WAITING = "waiting"
+        RUNNING = "running"
+        DONE = "done"
+        FAILED = "failed"
+
+    UNFINISHED = (State.WAITING, State.RUNNING)
+
+    sensor = models.ForeignKey(Sensor, on_delete=models.PROTECT, related_name="training_runs")
+    state = models.CharField(max_length=10, choices=State.choices, default=State.WAITING)
+    said = models.CharField(max_length=500, blank=True, help_text="The step it is at, or what came of it.")
+    asked_by = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.PROTECT, related_name="+")
+    asked_at = models.DateTimeField(auto_now_add=True)
+    # Renewed with every step: one that has said nothing for long lost its worker.
+    told_at = models.DateTimeField(auto_now=True)
+    version = models.ForeignKey(ModelVersion, on_delete=models.PROTECT, null=True, blank=True, related_name="+")
+
+    objects = TrainingRunQuerySet.as_manager()
+
+    class Meta:
+        ordering = ["-pk"]
+        constraints = [
+            models.UniqueConstraint(
+                fields=["sensor"], condition=Q(state__in=("waiting", "running")), name="one_training_at_a_time"
+            )
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.sensor} {self.asked_at:%Y-%m-%d %H:%M}"
+
+    @property
+    def is_at_work(self) -> bool:
+        return self.state in self.UNFINISHED

@@ -34,3 +34,7 @@ class ModelVersionQuerySet(OfASiteOrAllQuerySet):
 class DeploymentQuerySet(OfASiteOrAllQuerySet):
     def in_service(self) -> Self:
         return self.filter(until__isnull=True)
+
+
+class TrainingRunQuerySet(SiteScopedQuerySet):
+    site_path = "sensor__site"

@@ -1,6 +1,7 @@
 """A model of one sensor, learned from its own past: which detector, from where on it alarms, and how well that went."""
 
 import hashlib
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
@@ -46,13 +47,17 @@ class Trained:
     others: dict[str, float]
 
 
-def train(frame: Frame) -> Trained:
-    """The best candidate for a sensor with these normal readings. Raises NotEnoughData when they are too few."""
+def train(frame: Frame, tell: Callable[[str], None] = lambda _: None) -> Trained:
+    """The best candidate for a sensor with these normal readings; `tell` hears of every step.
+
+    Raises NotEnoughData when they are too few.
+    """
     if len(frame) < FEWEST_READINGS:
         raise NotEnoughData(f"{len(frame)} normal readings are too few; {FEWEST_READINGS} are needed.")
     first, second = (round(share * len(frame)) for share in (LEARNED, HELD_BACK))
     tried: dict[str, tuple[float, float, Detector, float]] = {}
-    for name in CANDIDATES:
+    for number, name in enumerate(CANDIDATES, 1):
+        tell(f"trying {name}, {number} of {len(CANDIDATES)}")
         try:
             model: Detector = detectors.detector_class(name)().fit(frame.part(slice(first)))
             held_back = model.score(frame.part(slice(second)))[first:]

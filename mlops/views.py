@@ -3,6 +3,7 @@ from typing import Any
 
 import redis
 from django.contrib.auth.decorators import permission_required
+from django.db.models import QuerySet
 from django.http import HttpResponse, HttpResponseBase, JsonResponse
 from django.shortcuts import get_object_or_404, render
 from django.urls import reverse
@@ -10,18 +11,20 @@ from django.utils import timezone
 from django.views.decorators.csrf import csrf_exempt
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
-from mlops import deployments, mlflow_pages
+from mlops import deployments, mlflow_pages, training_runs
 from mlops.hindsight import hindsight
-from mlops.models import Anomaly, Deployment
+from mlops.models import Anomaly, Deployment, TrainingRun
 from mlops.registry import figures
 from sensors.errors import Refused
-from sensors.models import Asset
+from sensors.models import Asset, Sensor
 from sensors.pages import Page, Request, act, overlapping, page_of
 from sensors.wording import for_machines
 
 PANEL_ROWS = 10
 MAX_MARKS = 500
 HINDSIGHT_DAYS = 180
+# More than these nobody finds in a list; `manage.py train` takes any.
+MOST_SENSORS = 2_000
 
 
 @require_safe
@@ -72,8 +75,38 @@ def models(request: Request) -> HttpResponse:
     """What serves what, and how it does."""
     in_service = Deployment.objects.in_service().visible_to(request.user)
     page = page_of(in_service.select_related("version", "sensor", "asset", "site", "by"), request)
-    context = {"page": page, "counted": _with_figures(page)}
+    context = {
+        "page": page,
+        "counted": _with_figures(page),
+        "runs": _runs(request),
+        "sensors": _trainable(request)[:MOST_SENSORS],
+    }
     return render(request, "mlops/models.html", context)
+
+
+@require_safe
+@permission_required("mlops.view_trainingrun", raise_exception=True)
+def training(request: Request) -> HttpResponse:
+    return render(request, "mlops/_training.html", {"runs": _runs(request)})
+
+
+@require_POST
+@permission_required("mlops.add_trainingrun", raise_exception=True)
+def train(request: Request) -> HttpResponse:
+    """Have a model of a sensor trained."""
+    key = request.POST.get("sensor", "")
+    sensor = get_object_or_404(_trainable(request), pk=int(key) if key.isdecimal() and len(key) < 18 else 0)
+    done = f"A model of {sensor} is being trained; it serves when it is better than what does."
+    return act(request, lambda: training_runs.ask(sensor, request.user), done=done, then=reverse("mlops:models"))
+
+
+def _trainable(request: Request) -> QuerySet[Sensor]:
+    return Sensor.objects.active().visible_to(request.user).select_related("asset").order_by("sensor_id")
+
+
+def _runs(request: Request) -> list[TrainingRun]:
+    rows = TrainingRun.objects.visible_to(request.user)
+    return list(rows.select_related("sensor__asset__site", "sensor__site", "asked_by")[:PANEL_ROWS])
 
 
 def _with_figures(page: Page) -> bool:

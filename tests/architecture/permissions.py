@@ -157,6 +157,8 @@ WEB = [
     Row("GET", "mlops:validation", EVERYBODY),
     Row("GET", "mlops:marks", EVERYBODY, of="asset"),
     Row("GET", "mlops:models", ENGINEERS),
+    Row("GET", "mlops:training", ENGINEERS),
+    Row("POST", "mlops:train", ENGINEERS, answers=302, send=lambda things: {"sensor": things["sensor"].pk}),
     Row("POST", "mlops:evict", ENGINEERS, of="deployment", answers=302),
     Row("POST", "mlops:withdraw", ENGINEERS, of="deployment", answers=302, send=lambda _: {"why": "It cries wolf."}),
     # No MLflow runs in these tests; and what comes from no page of ours is refused.
@@ -326,6 +328,7 @@ ADMIN_MODELS = {
     "mlops.baseline": (TECHNICIANS, NOBODY, NOBODY),
     "mlops.validationpolicy": (ENGINEERS, ENGINEERS, ENGINEERS),
     "mlops.modelversion": (ENGINEERS, NOBODY, NOBODY),
+    "mlops.trainingrun": (ENGINEERS, NOBODY, NOBODY),
     "mlops.deployment": (ENGINEERS, NOBODY, NOBODY),
     "auth.user": (ADMINS, ADMINS, ADMINS),
     "auth.group": (ADMINS, NOBODY, NOBODY),
