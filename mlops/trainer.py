@@ -49,13 +49,13 @@ def learn(
     """
     frame = training.normal_readings(sensor, now, days)
     trained = training.train(frame, tell)
-    shares = ", ".join(f"{name} {share:.0%}" for name, share in trained.others.items())
+    shares = ", ".join(f"{_in_words(name)} {100 * share:.0f} %" for name, share in trained.others.items())
     said = (
-        f"{trained.detector} finds {trained.found:.0%} of the injected faults "
+        f"{_in_words(trained.detector)} finds {100 * trained.found:.0f} % of the injected faults "
         f"at {trained.false_per_day:.2f} false events a day ({shares})"
     )
     if trained.detector == training.BUILT_IN:
-        return f"The built-in detector is as good as any and goes on serving: {said}.", None
+        return f"Nothing is better than what serves: {said}.", None
     tell("registering")
     version = versions.log_model(
         trained.artifact,
@@ -78,3 +78,7 @@ def _tell(run: TrainingRun, said: str) -> None:
 def _end(run: TrainingRun, state: TrainingRun.State, said: str) -> None:
     run.state, run.said = state, said[:500]
     run.save(update_fields=["state", "said", "version", "told_at"])
+
+
+def _in_words(detector: str) -> str:
+    return "the built-in detector" if detector == training.BUILT_IN else detector.replace("_", " ")

@@ -57,7 +57,7 @@ def train(frame: Frame, tell: Callable[[str], None] = lambda _: None) -> Trained
     first, second = (round(share * len(frame)) for share in (LEARNED, HELD_BACK))
     tried: dict[str, tuple[float, float, Detector, float]] = {}
     for number, name in enumerate(CANDIDATES, 1):
-        tell(f"trying {name}, {number} of {len(CANDIDATES)}")
+        tell(f"trying {name.replace('_', ' ')}, {number} of {len(CANDIDATES)}")
         try:
             model: Detector = detectors.detector_class(name)().fit(frame.part(slice(first)))
             held_back = model.score(frame.part(slice(second)))[first:]
