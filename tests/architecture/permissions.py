@@ -161,6 +161,7 @@ WEB = [
     # No MLflow runs in these tests; and what would change something is not passed through.
     Row("GET", "mlops:mlflow", ADMINS, answers=503),
     Row("GET", "mlops:mlflow-path", ADMINS, answers=503, kwargs={"path": "ajax-api/2.0/mlflow/experiments/get"}),
+    Row("POST", "mlops:mlflow", ADMINS, answers=404),
     Row("POST", "mlops:mlflow-path", ADMINS, answers=503, kwargs={"path": "ajax-api/2.0/mlflow/runs/search"}),
     Row("POST", "mlops:mlflow-path", ADMINS, answers=404, kwargs={"path": "ajax-api/2.0/mlflow/runs/delete"}),
 ]
