@@ -1,9 +1,10 @@
-"""MLflow's own pages, passed through to admins: MLflow itself knows no users, and nothing but us reaches it."""
+"""MLflow's own pages, passed through to admins for reading: MLflow itself knows no users, and only we reach it."""
 
+import re
 from collections.abc import AsyncIterator
 from functools import cache
 from typing import TYPE_CHECKING
-from urllib.parse import quote, urlsplit
+from urllib.parse import quote
 
 from django.conf import settings
 from django.http import HttpRequest, HttpResponse, HttpResponseBase, StreamingHttpResponse
@@ -15,6 +16,15 @@ if TYPE_CHECKING:
     import httpx
 
 SECONDS = 15.0
+# What shows experiments, runs and models. Not its assistant, its gateway, its jobs and its webhooks, which act in the
+# server's name; and nothing that changes anything: an experiment can be told to lie in any directory of the server.
+READ = re.compile(
+    r"|static-files/.+|version|(model-versions/)?get-artifact|ajax-api/3\.0/mlflow/server-info"
+    r"|ajax-api/[23]\.0/mlflow/(experiments|runs|registered-models|model-versions|logged-models|metrics|artifacts)/.+"
+)
+ASKED_BY_POST = re.compile(
+    r"graphql|ajax-api/[23]\.0/mlflow/(experiments|runs|registered-models|model-versions|logged-models)/search[\w-]*"
+)
 PASSED_ON = ("Accept", "Accept-Language", "Content-Type", "If-None-Match", "Range")
 PASSED_BACK = (
     *("Content-Type", "Content-Encoding", "Content-Disposition", "Content-Range", "Cache-Control", "ETag"),
@@ -25,15 +35,13 @@ PASSED_BACK = (
 async def passed_through(request: HttpRequest, path: str) -> HttpResponseBase:
     """MLflow's answer to the same request, as it comes in.
 
-    Raises Refused when MLflow does not answer, and for changes that were not asked for by one of these pages: they
-    carry no token of ours, so the browser's word for where they come from stands in for it.
+    Raises Refused for what is not passed through, and when MLflow does not answer.
     """
     import httpx
 
-    if request.method != "GET" and not _is_from_here(request):
-        raise Refused("origin", "Only MLflow's own pages may ask for this.", 403)
-    if {".", ".."} & set(path.split("/")):
-        raise Refused("path", "There is nothing of MLflow's there.", 404)
+    allowed = ASKED_BY_POST if request.method == "POST" else READ
+    if not allowed.fullmatch(path) or {".", ".."} & set(path.split("/")):
+        raise Refused("path", "This part of MLflow is not passed through.", 404)
     target = httpx.URL(f"/{quote(path)}", query=request.META["QUERY_STRING"].encode())
     headers = {name: request.headers[name] for name in PASSED_ON if name in request.headers}
     client = _client(settings.MLFLOW_TRACKING_URI)
@@ -55,11 +63,6 @@ async def _body(answer: "httpx.Response") -> AsyncIterator[bytes]:
             yield chunk
     finally:
         await answer.aclose()
-
-
-def _is_from_here(request: HttpRequest) -> bool:
-    origin = urlsplit(request.headers.get("Origin", ""))
-    return origin.netloc == request.get_host() and origin.scheme == request.scheme
 
 
 @cache

@@ -161,10 +161,12 @@ WEB = [
     Row("POST", "mlops:train", ENGINEERS, answers=302, send=lambda things: {"sensor": things["sensor"].pk}),
     Row("POST", "mlops:evict", ENGINEERS, of="deployment", answers=302),
     Row("POST", "mlops:withdraw", ENGINEERS, of="deployment", answers=302, send=lambda _: {"why": "It cries wolf."}),
-    # No MLflow runs in these tests; and what comes from no page of ours is refused.
+    # No MLflow runs in these tests; and what would change something is not passed through.
     Row("GET", "mlops:mlflow", ADMINS, answers=503),
     Row("GET", "mlops:mlflow-path", ADMINS, answers=503, kwargs={"path": "ajax-api/2.0/mlflow/experiments/get"}),
-    Row("POST", "mlops:mlflow-path", ADMINS, answers=403, kwargs={"path": "ajax-api/2.0/mlflow/runs/search"}),
+    Row("POST", "mlops:mlflow", ADMINS, answers=404),
+    Row("POST", "mlops:mlflow-path", ADMINS, answers=503, kwargs={"path": "ajax-api/2.0/mlflow/runs/search"}),
+    Row("POST", "mlops:mlflow-path", ADMINS, answers=404, kwargs={"path": "ajax-api/2.0/mlflow/runs/delete"}),
 ]
 
 API = [

@@ -48,7 +48,7 @@ def test_it_lists_what_serves_what_and_how_it_does(engineer: Client, deployed: D
         figures.count(deployed.version_id, what, number)
     figures.pass_on()
     page = text(engineer, MODELS)
-    for words in ("1,200", "0 + 2", "15.0 ms", "In service"):
+    for words in ("1,200", "0 + 2", "15.0&nbsp;ms", "In service"):
         assert words in page
 
 
