@@ -74,6 +74,6 @@ def _scored_again(readings: list[Judged]) -> list[Judged]:
 def _by_baseline(reading: Judged) -> Judged:
     profile = reading.basis.profile
     if profile is None:
-        raise ValueError("This reading was frozen without its baseline.")
+        return replace(reading, score=0.0, counts=False)
     measure = ByBaseline(np.array([reading.at]), np.array([reading.value]), [profile], np.zeros(1, np.int64))
     return replace(reading, score=float(measure.scores[0]), limit=float(measure.limits[0]))

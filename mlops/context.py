@@ -12,7 +12,8 @@ from mlops.events import Event
 from mlops.models import Anomaly, ValidationPolicy
 from mlops.validation import Candidate, Circumstances, Parameters, parameters_of
 from sensors import faults, history
-from sensors.models import Reading, Sensor
+from sensors.models import Reading, Sensor, SensorProfile
+from sensors.quality import REPEATS_ARE_NORMAL
 
 # Whether the neighbours moved is seen in the last hour of an event; in fewer readings than these nobody can tell.
 NEIGHBOURS_US = 3_600_000_000
@@ -72,19 +73,32 @@ def _volatility(sensor: Sensor, event: Event, count: int) -> float | None:
 
 
 def _movement(sensor: Sensor, event: Event) -> tuple[bool, int, int]:
-    """Whether the sensor stood still at a value other than 0 (at which machines rest), and how many of the other
+    """Whether the sensor stood still at a value other than 0 (at which machines rest), and if so, how many of the other
     sensors of its asset moved meanwhile, and how many did not.
+
+    One that usually repeats itself (a coarse display), or of which that is not known yet, is not called still.
     """
     period = (_datetime(max(event.start, event.end - NEIGHBOURS_US)), _datetime(event.end))
+    if not _is_still(sensor, period):
+        # An hour of all readings of an asset can be millions: they are looked at only where it matters.
+        return False, 0, 0
+    others = Sensor.objects.filter(asset=sensor.asset_id).exclude(pk=sensor.pk)
     rows = (
-        Reading.objects.filter(sensor__in=Sensor.objects.filter(asset=sensor.asset_id), timestamp__range=period)
+        Reading.objects.filter(sensor__in=others, timestamp__range=period)
         .values_list("sensor")
         .annotate(count=Count("value"), low=Min("value"), high=Max("value"))
     )
-    seen = {pk: (low, high) for pk, count, low, high in rows if count >= ENOUGH_TO_MOVE}
-    low, high = seen.pop(sensor.pk, (0.0, 0.0))
-    moved = [low < high for low, high in seen.values()]
-    return low == high != 0, moved.count(True), moved.count(False)
+    moved = [low < high for _, count, low, high in rows if count >= ENOUGH_TO_MOVE]
+    return True, moved.count(True), moved.count(False)
+
+
+def _is_still(sensor: Sensor, period: tuple[datetime, datetime]) -> bool:
+    readings = Reading.objects.filter(sensor=sensor, timestamp__range=period).order_by("timestamp")
+    first = list(readings.values_list("value", flat=True)[:ENOUGH_TO_MOVE])
+    if len(first) < ENOUGH_TO_MOVE or first[0] == 0 or len(set(first)) > 1:
+        return False
+    usually = SensorProfile.objects.filter(sensor=sensor, repeat_share__lt=REPEATS_ARE_NORMAL)
+    return usually.exists() and not readings.exclude(value=first[0]).exists()
 
 
 def _judged_before(sensor: Sensor, event: Event, limit: int) -> list[tuple[float, bool]]:

@@ -5,6 +5,7 @@ Readings under other circumstances (somebody works on the machine, the sensor is
 events of their own: what happens during maintenance must neither excuse nor swallow what comes after it.
 """
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import timedelta
@@ -74,15 +75,17 @@ def find_events(measure: Measure, since: int, look: Look = normal) -> list[Event
     `look` is asked only when something is anomalous. With N - 1 readings of context on both sides whose scores are
     right, the events of the pieces of a series, joined, are those of the series.
     """
-    rows = np.flatnonzero(np.isfinite(measure.scores))
-    timestamps, scores, limits = measure.timestamps[rows], np.abs(measure.scores[rows]), measure.limits[rows]
-    anomalous = scores >= limits
+    # What cannot be judged keeps its place: left out, the readings around it would be neighbours in the whole of a
+    # series and not in its pieces.
+    judged = np.isfinite(measure.scores)
+    timestamps, scores, limits = measure.timestamps, np.abs(measure.scores), measure.limits
+    anomalous = judged & (scores >= limits)
     if not anomalous.any():
         return []
-    circumstances = np.where(measure.new[rows], Circumstances.NEW, np.array(look(timestamps), dtype=object))
+    circumstances = np.where(measure.new, Circumstances.NEW, np.array(look(timestamps), dtype=object))
     events = []
     for kind in dict.fromkeys(circumstances[anomalous].tolist()):
-        counts = circumstances == kind
+        counts = judged & (circumstances == kind)
         hits = np.convolve(anomalous & counts, np.ones(N, int))[: len(counts)]
         confirmed = (hits >= K) | (scores >= EXTREME_FACTOR * limits)
         notable = np.flatnonzero(anomalous & counts & confirmed & (timestamps >= since))
@@ -90,15 +93,15 @@ def find_events(measure: Measure, since: int, look: Look = normal) -> list[Event
         begins = timestamps[_first_of_window(anomalous & counts)[notable]]
         gaps = np.flatnonzero(begins[1:] - timestamps[notable[:-1]] > EVENT_GAP_US) + 1
         for part in np.split(np.arange(len(notable)), gaps) if len(notable) else []:
-            strongest, fullest = (notable[part[np.argmax(of[notable[part]])]] for of in (scores, hits))
-            window = rows[max(0, fullest - N + 1) : fullest + 1]
-            readings = [_judged(measure, row, row in rows[counts], None) for row in window[:-1]]
+            strongest, fullest = (int(notable[part[np.argmax(of[notable[part]])]]) for of in (scores, hits))
+            first = max(0, fullest - N + 1)
+            before = [_judged(measure, row, bool(counts[row]), None) for row in range(first, fullest)]
             event = Event(
                 kind,
                 int(begins[part].min()),
                 int(timestamps[notable[part[-1]]]),
-                _judged(measure, rows[strongest], True, rows[strongest]),
-                (*readings, _judged(measure, window[-1], True, window[0])),
+                _judged(measure, strongest, True, strongest),
+                (*before, _judged(measure, fullest, True, first)),
             )
             events.append(event)
     return events
@@ -121,14 +124,8 @@ def _first_of_window(marked: NDArray[np.bool_]) -> NDArray[np.int64]:
     return first
 
 
-def _judged(measure: Measure, row: np.int64, counts: bool, first: np.int64 | None) -> Judged:
+def _judged(measure: Measure, row: int, counts: bool, first: int | None) -> Judged:
     """A row as it is frozen, with what the scores of the rows from `first` to it rest on."""
-    basis = measure.basis(int(row), None if first is None else int(first))
-    return Judged(
-        int(measure.timestamps[row]),
-        float(measure.values[row]),
-        float(measure.scores[row]),
-        float(measure.limits[row]),
-        basis,
-        bool(counts),
-    )
+    score, limit = float(measure.scores[row]), float(measure.limits[row])
+    at, value = int(measure.timestamps[row]), float(measure.values[row])
+    return Judged(at, value, score if math.isfinite(score) else 0.0, limit, measure.basis(row, first), counts)

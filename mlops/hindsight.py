@@ -4,14 +4,21 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from django.contrib.auth.models import User
-from django.db.models import Count, Exists, OuterRef, Q
+from django.db.models import Exists, F, OuterRef, Value
 
 from maintenance.models import Verdict
 from mlops.models import Anomaly
 
 FAULT = Verdict.Outcome.FAULT_FOUND
-# The newest so many events say enough.
+# The newest so many events say enough, of those with an alert and of those without.
 MOST = 5_000
+# A verdict holds until the work is done: an event that is the work itself was no fault that anybody missed, nor one
+# whose values were wrong.
+MAY_BE_MISSED = [
+    Anomaly.Circumstances.NORMAL,
+    Anomaly.Circumstances.FAULTY,
+    Anomaly.Circumstances.NEW,
+]
 
 
 @dataclass
@@ -54,32 +61,28 @@ def hindsight(viewer: User, since: datetime) -> Hindsight:
     """What became of the live events since then on the sites that the viewer sees.
 
     An event is judged by the verdicts on its alert. One that raised none counts as a missed fault when a verdict says
-    that there was a fault on its asset at the time; about other events without an alert nobody has said anything.
+    that there was a fault on its asset at the time, unless it was the work on that fault; about other events without an
+    alert nobody has said anything.
     """
-    missed = Verdict.objects.filter(
-        alert__asset=OuterRef("sensor__asset"),
-        outcome=FAULT,
-        window_start__lte=OuterRef("end"),
-        window_end__gte=OuterRef("start"),
-    )
-    rows = (
-        Anomaly.objects.visible_to(viewer)
-        .filter(historical=False, start__gte=since)
-        .annotate(
-            verdicts=Count("alert__verdicts"),
-            faults=Count("alert__verdicts", filter=Q(alert__verdicts__outcome=FAULT)),
-            missed=Exists(missed),
-        )
-        .filter(Q(verdicts__gt=0) | Q(alert=None, missed=True))
-        .order_by("-start")
-        .values_list("decision", "evidence__layers", "faults", "missed", "alert")
-    )
+    live = Anomaly.objects.visible_to(viewer).filter(historical=False, start__gte=since).order_by("-start")
+    fault = Exists(Verdict.objects.filter(alert=OuterRef("alert"), outcome=FAULT))
+    judged = live.filter(alert__in=Verdict.objects.values("alert")).annotate(fault=fault)
+    # From the verdicts: people give few of them, and events without an alert are many.
+    event = "alert__asset__sensors__anomalies"
+    at_the_time = {
+        f"{event}__alert": None,
+        f"{event}__circumstances__in": MAY_BE_MISSED,
+        f"{event}__start__lte": F("window_end"),
+        f"{event}__end__gte": F("window_start"),
+    }
+    faults = Verdict.objects.filter(outcome=FAULT, window_end__gte=since, **at_the_time)
+    missed = live.filter(alert=None, pk__in=faults.values(event)).annotate(fault=Value(True))
     found = Hindsight()
-    for decision, layers, faults, missed_one, alert in rows[:MOST]:
-        fault = bool(faults) or (alert is None and missed_one)
-        found.judged += 1
-        found.decision.add(passed=decision == Anomaly.Decision.CREDIBLE, fault=fault)
-        for layer in layers or []:
-            tally = found.layers.setdefault(layer["name"], Tally(str(layer["name"]).capitalize()))
-            tally.add(passed=bool(layer["passed"]), fault=fault)
+    for rows in (judged, missed):
+        for decision, layers, was_fault in rows.values_list("decision", "evidence__layers", "fault")[:MOST]:
+            found.judged += 1
+            found.decision.add(passed=decision == Anomaly.Decision.CREDIBLE, fault=was_fault)
+            for layer in layers or []:
+                tally = found.layers.setdefault(layer["name"], Tally(str(layer["name"]).capitalize()))
+                tally.add(passed=bool(layer["passed"]), fault=was_fault)
     return found

@@ -48,7 +48,7 @@ class Judged:
     """A reading, its distance from normal (negative below it), and the limit from which that is anomalous.
 
     Distance and limit are in spreads of the baseline, or in thresholds of the model. `counts` is false for a reading
-    under other circumstances than its event's.
+    under other circumstances than its event's, and for one that nothing is known to measure by.
     """
 
     at: int
@@ -112,7 +112,8 @@ class ByBaseline:
 
     def basis(self, row: int, first: int | None) -> Basis:
         profile = self.profiles[self.which[row]]
-        assert profile
+        if profile is None:
+            return Basis(0.0, 0.0, 0, 0.0)
         expected = robust.expected([profile], _FIRST, self.timestamps[row : row + 1])
         return Basis(float(expected[0]), profile.spread, profile.readings, profile.span_seconds, profile)
 

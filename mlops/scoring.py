@@ -6,7 +6,8 @@ twice.
 """
 
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from functools import partial, reduce
 from operator import or_
@@ -17,12 +18,13 @@ from django.conf import settings
 from django.db import OperationalError, transaction
 from django.db.models import Max, Q
 from django.utils import timezone
+from numpy.typing import NDArray
 
 from alerts import lifecycle
 from alerts.models import Alert, Severity, State
 from mlops import baselines, capsule, deployments, validation, withdrawal
 from mlops.context import candidate_of, circumstances_of, parameters_for
-from mlops.events import EVENT_GAP, Event, find_events, joined
+from mlops.events import EVENT_GAP, Circumstances, Event, find_events, joined
 from mlops.measures import ByBaseline, ByModel, Measure, N
 from mlops.models import Anomaly, ModelVersion
 from mlops.querysets import AnomalyQuerySet
@@ -50,9 +52,12 @@ def score_batches(batches: list[ReadingBatch]) -> None:
     spans = _spans(batches)
     sensors = _locked({span.sensor for span in spans})
     spans = [span for span in spans if span.sensor in sensors]
-    _weigh_again(_found_in([batch for batch in batches if batch.corrected]), CORRECTED)
-    _weigh_again(withdrawal.doubted(sensors), DOUBTED)
     historical = batches[0].mode == ReadingBatch.Mode.HISTORY
+    _weigh_again(_found_in([batch for batch in batches if batch.corrected]), CORRECTED, historical)
+    if spans:
+        since = _datetime(min(span.first for span in spans)) - EVENT_GAP
+        until = _datetime(max(span.last for span in spans))
+        _weigh_again(withdrawal.doubted(sensors, since, until), DOUBTED, historical)
     events = list(_events(spans, {} if historical else _settled_after(sensors)))
     found_in = Sensor.objects.select_related("asset__site").in_bulk({sensor for sensor, _ in events})
     for sensor, event in events:
@@ -74,24 +79,30 @@ def _found_in(batches: list[ReadingBatch]) -> AnomalyQuerySet:
         Q(sensor=span.sensor, start__lte=_datetime(span.last), end__gte=_datetime(span.first))
         for span in _spans(batches)
     )
-    return Anomaly.objects.filter(reduce(or_, overlapping, Q(pk=None))).exclude(
-        decision=Anomaly.Decision.FALSE_POSITIVE
-    )
+    return Anomaly.objects.filter(reduce(or_, overlapping, Q(pk=None))).exclude(circumstances=Circumstances.WITHDRAWN)
 
 
-def _weigh_again(found: AnomalyQuerySet, reason: str) -> None:
+def _weigh_again(found: AnomalyQuerySet, reason: str, historical: bool) -> None:
     """Readings were replaced or are doubted now: set aside what is no longer there, keep the rest as it is now."""
     for anomaly in found.select_related("sensor__asset", "alert"):
         [first], [last] = _us([anomaly.start]), _us([anomaly.end])
-        events = [event for _, event in _events([Span(anomaly.sensor_id, first, last)], {})]
-        same = [event for event in events if event.circumstances == anomaly.circumstances]
+        spans, recorded = [Span(anomaly.sensor_id, first, last)], Circumstances(anomaly.circumstances)
+        same = [event for _, event in _events(spans, {}) if event.circumstances == recorded]
+        if not same:
+            # Work counts from a little before it began, a fault from its first sign: what they cover by now is not gone
+            # for that.
+            same = [event for _, event in _events(spans, {}, partial(_always, recorded))]
         if not same:
             withdrawal.withdraw(anomaly, "values stand", reason)
             continue
-        _state(anomaly, joined(same))
-        _alert(anomaly.sensor, anomaly)
+        _state(anomaly, replace(joined(same), circumstances=recorded))
+        _alert(anomaly.sensor, anomaly, historical)
         anomaly.save()
         withdrawal.resolve_unfounded(anomaly.alert, reason)
+
+
+def _always(circumstances: Circumstances, _: int, timestamps: NDArray[np.int64]) -> list[Circumstances]:
+    return [circumstances] * len(timestamps)
 
 
 def _spans(batches: list[ReadingBatch]) -> list[Span]:
@@ -120,12 +131,18 @@ def _settled_after(sensors: set[int]) -> dict[int, int]:
     return {sensor: _us([last + SETTLING])[0] for sensor, last in resolved}
 
 
-def _events(spans: list[Span], settled: dict[int, int]) -> Iterator[tuple[int, Event]]:
+def _events(
+    spans: list[Span],
+    settled: dict[int, int],
+    look: Callable[[int, NDArray[np.int64]], list[Circumstances]] = circumstances_of,
+) -> Iterator[tuple[int, Event]]:
     served = _served({span.sensor for span in spans})
     modelled = [span for span in spans if span.sensor in served]
     plain = [span for span in spans if span.sensor not in served]
-    for span, measure in (*_by_baseline(plain, settled), *_by_model(modelled, settled, served)):
-        for event in find_events(measure, span.first, partial(circumstances_of, span.sensor)):
+    for span, measure in (*_by_baseline(plain), *_by_model(modelled, served)):
+        # Nothing before the resolution of an alert counts, neither as an anomaly nor as the beginning of one.
+        measure.scores[measure.timestamps <= settled.get(span.sensor, 0)] = np.nan
+        for event in find_events(measure, span.first, partial(look, span.sensor)):
             yield span.sensor, event
 
 
@@ -135,8 +152,8 @@ def _served(sensors: set[int]) -> dict[int, Served]:
     return {sensor: served for sensor, served in found.items() if served}
 
 
-def _by_baseline(spans: list[Span], settled: dict[int, int]) -> Iterator[tuple[Span, Measure]]:
-    series = [_unsettled(span, part, settled) for span, part in zip(spans, history.spans(spans, N - 1), strict=True)]
+def _by_baseline(spans: list[Span]) -> Iterator[tuple[Span, Measure]]:
+    series = history.spans(spans, context=N - 1)
     firsts = history.firsts([span.sensor for span in spans])
     blocks_of = [
         baselines.block_starts(timestamps, span.sensor, firsts.get(span.sensor, 0))
@@ -153,25 +170,15 @@ def _by_baseline(spans: list[Span], settled: dict[int, int]) -> Iterator[tuple[S
             yield span, ByBaseline(timestamps, values, found, which)
 
 
-def _by_model(spans: list[Span], settled: dict[int, int], served: dict[int, Served]) -> Iterator[tuple[Span, Measure]]:
+def _by_model(spans: list[Span], served: dict[int, Served]) -> Iterator[tuple[Span, Measure]]:
     """The rows that a score rests on lie before it, and a late reading changes the scores of as many after it."""
     if not spans:
         return
     context = max(served[span.sensor].artifact.model.context for span in spans) + N - 1
-    for span, part in zip(spans, history.spans(spans, context), strict=True):
-        timestamps, values = _unsettled(span, part, settled)
+    for span, (timestamps, values) in zip(spans, history.spans(spans, context), strict=True):
         if len(timestamps):
             model = served[span.sensor]
             yield span, ByModel(timestamps, values, model.artifact, model.version.pk)
-
-
-def _unsettled(span: Span, series: history.Series, settled: dict[int, int]) -> history.Series:
-    """Nothing before the resolution of an alert counts, neither as an anomaly nor as the beginning of one."""
-    if span.sensor not in settled:
-        return series
-    timestamps, values = series
-    keep = timestamps > settled[span.sensor]
-    return timestamps[keep], values[keep]
 
 
 def _record(sensor: Sensor, event: Event, historical: bool) -> None:
@@ -186,7 +193,7 @@ def _record(sensor: Sensor, event: Event, historical: bool) -> None:
         if alert and absorbed and absorbed != alert:
             lifecycle.absorb(absorbed, into=alert)
         anomaly.alert = alert
-    _alert(sensor, anomaly)
+    _alert(sensor, anomaly, historical)
     anomaly.save()
 
 
@@ -204,8 +211,15 @@ def _near(sensor: Sensor, event: Event, historical: bool) -> list[Anomaly]:
         near = near.filter(historical=False)
     # An alert that a person has resolved is over; what goes on after it is new.
     over = Q(historical=False, alert__state=State.RESOLVED, alert__resolved_at__lt=_datetime(event.end))
-    known: list[Anomaly] = list(near.exclude(over).select_related("alert").order_by("historical", "start"))
-    return known
+    if historical:
+        over &= Q(alert__historical=False)
+    known = list(near.exclude(over).select_related("alert").order_by("historical", "start"))
+    for row in known:
+        row.sensor = sensor  # With its asset and site, which are asked for again and again.
+    # Nor does what came before a resolution, and is only found now, join it to what came after.
+    alerts = [row.alert for row in known if row.alert]
+    resolutions = [alert.resolved_at for alert in alerts if alert.resolved_at and not alert.historical]
+    return [row for row in known if all(row.start <= at for at in resolutions)]
 
 
 def _state(anomaly: Anomaly, event: Event) -> None:
@@ -262,10 +276,14 @@ def _decide(sensor: Sensor, event: Event) -> tuple[validation.Decision, dict[str
         return validation.Decision(Anomaly.Decision.ERROR, 0.0, ()), {"event": event.as_json()}
 
 
-def _alert(sensor: Sensor, anomaly: Anomaly) -> None:
+def _alert(sensor: Sensor, anomaly: Anomaly, historical: bool) -> None:
+    """Raise, record or bring up to date the alert of an anomaly; `historical` when what shows it now is of the past."""
     if anomaly.decision == Anomaly.Decision.CREDIBLE:
         severity = _severity(anomaly, sensor.asset)
     elif anomaly.decision in (Anomaly.Decision.FURTHER, Anomaly.Decision.ERROR):
+        severity = Severity.LOW
+    elif anomaly.alert is not None:
+        # It was believed at first. Its alert stays with the people who have it, and says what is thought now.
         severity = Severity.LOW
     else:
         return
@@ -273,7 +291,8 @@ def _alert(sensor: Sensor, anomaly: Anomaly) -> None:
     if anomaly.alert is not None:
         lifecycle.update(anomaly.alert, start=anomaly.start, end=anomaly.end, **about)
         return
-    record = lifecycle.record_historical if anomaly.historical else lifecycle.raise_alert
+    # The past may join an event that was live without an alert: nobody is told of that now.
+    record = lifecycle.record_historical if historical or anomaly.historical else lifecycle.raise_alert
     anomaly.alert = record(
         asset=sensor.asset,
         sensor=sensor,

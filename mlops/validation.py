@@ -163,7 +163,7 @@ def recurrence(candidate: Candidate, parameters: Parameters) -> Layer:
     alike, nothing = candidate.alike_unfounded + candidate.alike_founded, candidate.alike_unfounded
     if not alike:
         return Layer("like events before", True, "Nobody has judged a like event of this sensor yet.")
-    detail = f"Of {alike} like events of this sensor, people found nothing behind {nothing}."
+    detail = f"People found no fault of the machine behind {nothing} of {alike} like events of this sensor."
     pattern = nothing >= ENOUGH_ALIKE and nothing >= parameters.recurrence_share * candidate.judged
     if pattern and nothing > candidate.alike_founded:
         return Layer("like events before", False, detail, RECURRING)

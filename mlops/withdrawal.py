@@ -1,10 +1,11 @@
 """Anomalies that turn out to be none: what they rested on was corrected, was a spike, or the fault of the sensor."""
 
 from collections.abc import Collection
+from datetime import datetime
 
 from django.conf import settings
 from django.db import transaction
-from django.db.models import Exists, F, OuterRef
+from django.db.models import Exists, F, OuterRef, Q
 
 from alerts import lifecycle
 from alerts.models import Alert, State
@@ -40,22 +41,21 @@ def resolve_unfounded(alert: Alert | None, reason: str) -> None:
         lifecycle.resolve(alert, None, reason=reason)
 
 
-def doubted(sensors: Collection[int]) -> AnomalyQuerySet:
-    """What an unresolved alert of these sensors rests on although the reading at its peak is masked by now.
+def doubted(sensors: Collection[int], since: datetime, until: datetime) -> AnomalyQuerySet:
+    """What was found in these sensors' readings from `since` to `until` although the reading at its peak is masked by
+    now, and whatever an unresolved alert of theirs rests on.
 
     A lone spike is stored and scored before the reading after it shows what it was.
     """
     masked = Reading.objects.filter(
         sensor=OuterRef("sensor"), timestamp=OuterRef("peak_at"), quality__lt=settings.QUALITY_THRESHOLD
     )
-    # By way of the alerts, of which a sensor has one at most: its past anomalies are many.
-    return Anomaly.objects.filter(
-        Exists(masked),
-        alert__sensor__in=any_of(sensors),
-        alert__resolved_at=None,
-        historical=False,
-        decision__in=_SPEAK_FOR_AN_ALERT,
-    )
+    # Its past anomalies are many; unresolved alerts a sensor has one of at most.
+    alerted = Anomaly.objects.filter(alert__sensor__in=any_of(sensors), alert__resolved_at=None, historical=False)
+    lately = Anomaly.objects.filter(Q(alert=None) | Q(historical=True), sensor__in=any_of(sensors))
+    lately = lately.filter(end__gte=since, start__lte=until)
+    found = Anomaly.objects.filter(Exists(masked), pk__in=alerted.values("pk").union(lately.values("pk")))
+    return found.exclude(circumstances=Anomaly.Circumstances.WITHDRAWN)
 
 
 def set_faulty_aside() -> None:
@@ -63,8 +63,8 @@ def set_faulty_aside() -> None:
 
     One that is stuck at an unusual value looks like a machine in trouble until it has repeated itself often enough.
     """
-    suspected = Anomaly.objects.filter(
-        decision__in=_SPEAK_FOR_AN_ALERT,
+    # Also what validation does not believe any more: its alert is open as long as nothing withdraws it.
+    suspected = Anomaly.objects.exclude(circumstances=Anomaly.Circumstances.WITHDRAWN).filter(
         historical=False,
         alert__state__in=[State.OPEN, State.ACKNOWLEDGED],
         sensor__faults__ended_at__isnull=True,

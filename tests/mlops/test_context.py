@@ -16,7 +16,7 @@ from maintenance.models import Verdict
 from mlops import context, scoring
 from mlops.models import Anomaly, ValidationPolicy
 from sensors import outbox
-from sensors.models import Sensor
+from sensors.models import Sensor, SensorProfile
 from tests.conftest import Plant, make_user
 from tests.mlops.test_scoring import noise, only_scoring, store
 
@@ -35,7 +35,12 @@ def vibration(north: Plant, now: datetime) -> Sensor:
     for sensor in (north.vibration, north.temperature):
         store(sensor, now - timedelta(days=2), noise(2 * 1440 - 60), "history")  # type: ignore[arg-type]
     outbox.drain("score")
+    know(north.vibration, repeats=0.0)
     return north.vibration
+
+
+def know(sensor: Sensor, repeats: float) -> None:
+    SensorProfile.objects.update_or_create(sensor=sensor, defaults={"repeat_share": repeats})
 
 
 def deviate(sensor: Sensor, start: datetime, values: Any) -> Anomaly:
@@ -75,6 +80,16 @@ def test_a_channel_that_stands_still_beside_lively_ones_is_taken_for_a_broken_in
     assert not Alert.objects.exists()
 
 
+def test_a_coarse_display_that_usually_repeats_itself_is_no_broken_instrument(
+    vibration: Sensor, north: Plant, now: datetime
+) -> None:
+    know(vibration, repeats=0.9)
+    current = Sensor.objects.create(asset=north.pump, sensor_id="current", kind="current", unit="A")
+    for sensor in (north.temperature, current):
+        store(sensor, now - 9 * MINUTE, noise(8))
+    assert deviate(vibration, now - 9 * MINUTE, [6.0] * 8).decision == Anomaly.Decision.CREDIBLE
+
+
 def test_a_machine_that_stops_is_no_broken_instrument(vibration: Sensor, north: Plant, now: datetime) -> None:
     current = Sensor.objects.create(asset=north.pump, sensor_id="current", kind="current", unit="A")
     for sensor in (north.temperature, current):
@@ -94,7 +109,7 @@ def test_what_people_found_behind_like_events_counts(vibration: Sensor, now: dat
     found = deviate(vibration, now - 9 * MINUTE, [2.0, 4.5, 4.6, 4.5])
     assert (
         layer(found, "like events before")["detail"]
-        == "Of 3 like events of this sensor, people found nothing behind 3."
+        == "People found no fault of the machine behind 3 of 3 like events of this sensor."
     )
     assert found.decision == Anomaly.Decision.FURTHER
     assert Alert.objects.get(state=State.OPEN).severity == Severity.LOW

@@ -33,9 +33,8 @@ class Series:
         self.at = np.cumsum(steps) * MINUTE_US
         off = np.repeat(rng.choice([0.0, 0.5, 1.2, -4.0], count // 4 + 1, p=[0.6, 0.2, 0.1, 0.1]), 4)[:count]
         self.values = (2.0 + off + rng.normal(0, 0.05, count)).round(2)
-        # Readings without a baseline come first, if at all.
-        which = np.repeat(rng.integers(0, 4, count // 7 + 1), 7)[:count]
-        self.which = np.where(np.arange(count) < rng.integers(0, 3), 4, which)
+        # A machine that rested for two weeks has no baseline for a while, so such readings come anywhere.
+        self.which = np.repeat(rng.integers(0, 5, count // 3 + 1), 3)[:count]
         self.kinds = np.repeat(
             rng.choice(
                 [Circumstances.NORMAL, Circumstances.WORK, Circumstances.FAULTY], count // 5 + 1, p=[0.7, 0.2, 0.1]

@@ -54,6 +54,16 @@ def test_a_fault_that_raised_no_alert_was_missed(north: Plant, people: dict[str,
     assert found.decision.recall == 0.5
 
 
+@pytest.mark.parametrize("circumstances", ["work", "withdrawn"])
+def test_the_work_on_a_fault_and_wrong_values_were_no_missed_faults(
+    north: Plant, people: dict[str, User], circumstances: str
+) -> None:
+    event(north, "fault_found", True)
+    event(north, None, False, decision=DOUBTED, start=NOON + timedelta(minutes=5), circumstances=circumstances)
+    found = hindsight(people["viewer"], LONG_AGO)
+    assert (found.judged, found.decision.recall) == (1, 1.0)
+
+
 @pytest.mark.parametrize("extra", [{"historical": True}, {"start": LONG_AGO - timedelta(days=1)}])
 def test_the_past_counts_for_nothing(north: Plant, people: dict[str, User], extra: dict[str, Any]) -> None:
     event(north, "fault_found", True, **extra)

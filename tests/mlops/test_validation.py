@@ -62,7 +62,7 @@ def test_a_restless_signal_is_believed_less() -> None:
 def test_what_proved_to_be_nothing_again_and_again_is_doubted() -> None:
     found = validate(replace(CLEAR, peak=5.0, hits=3, judged=8, alike_unfounded=2))
     assert found.decision == Anomaly.Decision.FURTHER
-    assert "found nothing behind 2" in found.layers[6].detail
+    assert "no fault of the machine behind 2" in found.layers[6].detail
     worse = replace(CLEAR, peak=4.0, hits=3, judged=8, alike_unfounded=8, volatility=9.0, verdicts=20, founded=0)
     assert validate(worse).decision == Anomaly.Decision.FALSE_POSITIVE
 

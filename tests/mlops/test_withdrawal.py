@@ -1,23 +1,25 @@
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timedelta
 from typing import Any
+from unittest import mock
 
 import numpy as np
 import pytest
 from django.db import connection, transaction
 from django.utils import timezone
 
-from alerts import rules
+from alerts import lifecycle, rules
 from alerts.models import Alert, State
+from maintenance import work_orders
 from mlops import withdrawal
-from mlops.models import Anomaly
+from mlops.models import Anomaly, ValidationPolicy
 from sensors import faults, lookup, outbox, profiles
 from sensors.access import Sender
 from sensors.ingest import store_batch
 from sensors.models import Reading, Sensor, SensorFault
 from tests.conftest import Plant, make_user
 from tests.locks import wait_until_waiting
-from tests.readings import HISTORY, MINUTE, SECOND, columns, noise, store
+from tests.readings import HISTORY, HOUR, MINUTE, SECOND, columns, noise, store
 
 pytestmark = pytest.mark.django_db
 FALSE_POSITIVE = Anomaly.Decision.FALSE_POSITIVE
@@ -226,6 +228,98 @@ def test_a_spike_within_an_anomaly_leaves_the_rest_of_it_standing(temperature: S
     assert (anomaly.peak_value, anomaly.decision) == (90.3, Anomaly.Decision.CREDIBLE)
     assert Alert.objects.get().state == State.OPEN
     assert "90.3" in Alert.objects.get().title
+
+
+def test_one_that_sticks_beside_lively_ones_leaves_no_alert_open_either(
+    temperature: Sensor, north: Plant, now: datetime
+) -> None:
+    others = [Sensor.objects.create(asset=north.pump, sensor_id=key, kind="current", unit="A") for key in ("l1", "l2")]
+    start = now - 60 * SECOND
+    for second in range(1, 31):
+        at = start + second * SECOND
+        for other in others:
+            store(other, at, 1, SECOND, values=[float(second % 7)])
+        store(temperature, at, 1, SECOND, values=[95.0])
+        work_through(at)
+        if second == 10:
+            # Once it has not moved for five readings, it is not believed; the people who were told see why.
+            alert = Alert.objects.unresolved().get(kind=Alert.Kind.ANOMALY)
+            assert alert.evidence["decision"] == FALSE_POSITIVE
+    assert Alert.objects.unresolved().get().kind == Alert.Kind.SENSOR_FAULT
+    alert.refresh_from_db()
+    assert (alert.state, alert.occurrences) == (State.RESOLVED, 1)
+
+
+def test_what_nobody_was_told_of_is_withdrawn_as_well(temperature: Sensor, now: datetime) -> None:
+    ValidationPolicy.objects.create(site=temperature.site, preset="own", credible=0.95, false_positive=0.95)
+    times = [now - 60 * SECOND, now]
+    for at in times:
+        store(temperature, at, 1, SECOND, values=[119.0])
+        outbox.drain("score")
+        assert Anomaly.objects.latest("pk").decision == FALSE_POSITIVE
+        correct(temperature, {at: 60.0})
+    assert {anomaly.circumstances for anomaly in Anomaly.objects.all()} == {Anomaly.Circumstances.WITHDRAWN}
+    assert not Alert.objects.exists()
+
+
+def test_a_lone_spike_that_nobody_was_told_of_is_no_part_of_what_follows(temperature: Sensor, now: datetime) -> None:
+    ValidationPolicy.objects.create(site=temperature.site, preset="own", credible=0.95, false_positive=0.95)
+    store(temperature, now - 60 * SECOND, 5, SECOND)
+    for seconds, value in ((59, 95.0), (58, 60.0)):
+        store(temperature, now - seconds * SECOND, 1, SECOND, values=[value])
+        outbox.drain("score")
+    store(temperature, now - 40 * SECOND, 5, SECOND, values=[70.0, 71.2, 70.1, 70.4, 71.0])
+    outbox.drain("score")
+    found = Anomaly.objects.get(decision=Anomaly.Decision.CREDIBLE)
+    assert (found.peak_value, found.start) == (71.2, now - 44 * SECOND)
+    assert Alert.objects.get().began_at == found.start
+
+
+def test_a_correction_after_work_has_begun_does_not_take_the_event_for_work(temperature: Sensor, now: datetime) -> None:
+    times = [now - i * SECOND for i in range(6)]
+    store_batch(columns(temperature, times, [118, 90, 91, 92, 91, 90]), source="test")
+    outbox.drain("score")
+    technician = make_user("technician", temperature.site)
+    work_orders.start(work_orders.open_for_alert(Alert.objects.get(), technician), technician)
+    correct(temperature, {now: 60.0})
+    anomaly = Anomaly.objects.get()
+    assert (anomaly.peak_value, anomaly.decision, anomaly.circumstances) == (
+        92,
+        Anomaly.Decision.CREDIBLE,
+        Anomaly.Circumstances.NORMAL,
+    )
+    assert Alert.objects.get().state == State.ACKNOWLEDGED
+
+
+def live_before(sensor: Sensor, last: datetime) -> Anomaly:
+    """An event that was live when it came in."""
+    with mock.patch("django.utils.timezone.now", return_value=last):
+        store(sensor, last, 5, SECOND, values=[80.0, 81.0, 80.0, 82.0, 80.0])
+        outbox.drain("score")
+    return Anomaly.objects.filter(sensor=sensor).latest("start")
+
+
+def test_what_comes_in_late_does_not_join_a_resolved_event_to_the_one_after(temperature: Sensor, now: datetime) -> None:
+    before = live_before(temperature, now - 3 * HOUR)
+    assert before.alert
+    with mock.patch("django.utils.timezone.now", return_value=now - 2.5 * HOUR):
+        lifecycle.resolve(before.alert, make_user("operator", temperature.site))
+    after = live_before(temperature, now - MINUTE)
+    store(temperature, now - 2.7 * HOUR, 5, SECOND, HISTORY, values=[80.0, 81.0, 80.0, 83.0, 80.0])
+    outbox.drain("score")
+    assert Alert.objects.unresolved().get() == after.alert
+    assert [anomaly.peak_value for anomaly in Anomaly.objects.order_by("start")] == [83, 82]
+
+
+def test_nobody_is_told_when_the_past_makes_an_event_credible(temperature: Sensor, now: datetime) -> None:
+    live_before(temperature, now - 3 * HOUR)
+    Anomaly.objects.update(alert=None, decision=FALSE_POSITIVE)
+    Alert.objects.all().delete()
+    for hours in (2.9, 2.8):
+        store(temperature, now - hours * HOUR, 5, SECOND, HISTORY, values=[80.0, 81.0, 80.0, 83.0, 80.0])
+        outbox.drain("score")
+    assert Alert.objects.get().historical
+    assert Anomaly.objects.get().decision == Anomaly.Decision.CREDIBLE
 
 
 def test_sensors_that_wait_to_be_placed_are_not_scored(temperature: Sensor, now: datetime) -> None:
