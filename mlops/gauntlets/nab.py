@@ -185,8 +185,8 @@ _NOTES = [
     "One threshold means: scores in units of their threshold, an alarm from 1.0 on, for every file. It is not a clean "
     "choice. Taken with this score in sight: the rate (among 1, 3, 7, 14 and 30 days), the ensemble's most surprised "
     "member rather than the mean, learning once rather than daily, weekly or at every doubling (daily gave 30 to 48), "
-    "and the rows that two members are averaged over: 16 gives 52, 1 gives 54, 32 gives 40. Ranks from three-fold "
-    "cross-fitting, better on anomalies put into healthy signals, give 40 here.",
+    "and the rows that two members are averaged over: 16 gives 52, 1 gave 54, 32 gave 40. Ranks from three-fold "
+    "cross-fitting, better on anomalies put into healthy signals, gave 40.",
     "There are 17 windows; one found or missed is up to 5.9 points. The ensemble finds none of the four in the two "
     "series of key strokes.",
 ]
