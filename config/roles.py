@@ -62,6 +62,7 @@ ROLES: dict[str, Role] = {
             "sensors.view_auditentry",
             *(f"sensors.{verb}_import" for verb in ("view", "add", "change")),
             *(f"sensors.{verb}_qualitypolicy" for verb in ("view", "add", "change")),
+            *(f"mlops.{verb}_validationpolicy" for verb in ("view", "add", "change")),
             "sensors.view_pending",
             "sensors.change_pending",
         ),

@@ -7,3 +7,7 @@ class BaselineQuerySet(SiteScopedQuerySet):
 
 class AnomalyQuerySet(SiteScopedQuerySet):
     site_path = "sensor__site"
+
+
+class ValidationPolicyQuerySet(SiteScopedQuerySet):
+    site_path = "site"

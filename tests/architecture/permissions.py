@@ -154,6 +154,7 @@ WEB = [
     ),
     Row("POST", "maintenance:cancel", TECHNICIANS, of="work_order", answers=302),
     Row("GET", "mlops:for-asset", EVERYBODY, of="asset"),
+    Row("GET", "mlops:validation", EVERYBODY),
     Row("GET", "mlops:marks", EVERYBODY, of="asset"),
 ]
 
@@ -316,6 +317,7 @@ ADMIN_MODELS = {
     "maintenance.verdict": (TECHNICIANS, NOBODY, NOBODY),
     "mlops.anomaly": (TECHNICIANS, NOBODY, NOBODY),
     "mlops.baseline": (TECHNICIANS, NOBODY, NOBODY),
+    "mlops.validationpolicy": (ENGINEERS, ENGINEERS, ENGINEERS),
     "auth.user": (ADMINS, ADMINS, ADMINS),
     "auth.group": (ADMINS, NOBODY, NOBODY),
     "django_celery_beat.periodictask": (ADMINS, NOBODY, ADMINS),
