@@ -3,6 +3,7 @@
 from typing import Self
 
 import numpy as np
+from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
 from mlops.detectors import windows
@@ -45,6 +46,17 @@ class Surprise:
         return np.minimum(ranked + beyond, LARGEST_SCORE)
 
 
+# Two members judge a single row, and what they say scatters from row to row even in the midst of an anomaly. On healthy
+# signals with anomalies put in (SKAB's anomaly-free run, Azure telemetry, made ones), averages of 8 to 32 rows rank
+# rows better and find more events at the same rate of false ones than single rows; 8 is best for events, 32 for ranks.
+AVERAGED_ROWS = 16
+MEMBERS: tuple[tuple[type[Detector], int], ...] = (
+    (SubPCA, 1),
+    (Autoregressive, AVERAGED_ROWS),
+    (SpectralResidual, AVERAGED_ROWS),
+)
+
+
 class Ensemble:
     """The surprise of whichever is most surprised: Sub-PCA (shape and level), autoregressive residual (course) or
     spectral residual (spikes).
@@ -57,27 +69,33 @@ class Ensemble:
     context: int
 
     def fit(self, frame: Frame) -> Self:
-        self.members: list[Detector] = []
-        self.scales: list[Surprise] = []
+        self.members: list[tuple[Detector, int, Surprise]] = []
         split = round(LEARNED_SHARE * len(frame))
-        for kind in (SubPCA, Autoregressive, SpectralResidual):
+        for kind, rows in MEMBERS:
             try:
-                held_back = kind().fit(frame.part(slice(split))).score(frame)[split:]
-                scale, member = Surprise(held_back), kind().fit(frame)
+                held_back = recent(kind().fit(frame.part(slice(split))).score(frame), rows)[split:]
+                self.members.append((kind().fit(frame), rows, Surprise(held_back)))
             except NotEnoughData:
                 continue
-            self.scales.append(scale)
-            self.members.append(member)
         if not self.members:
             raise NotEnoughData(f"None of the detectors can learn from {len(frame)} readings.")
-        self.context = max(member.context for member in self.members)
+        self.context = max(member.context + rows - 1 for member, rows, _ in self.members)
         return self
 
     def score(self, frame: Frame) -> NDArray[np.float64]:
-        parts = zip(self.members, self.scales, strict=True)
-        surprises = [scale(member.score(frame)) for member, scale in parts]
+        surprises = [scale(recent(member.score(frame), rows)) for member, rows, scale in self.members]
         most: Floats = np.fmax.reduce(surprises)  # NaN only where all are.
         return most
 
     def contributions(self, frame: Frame) -> NDArray[np.float64]:
         return windows.whole_contribution(self.score(frame))
+
+
+def recent(scores: Floats, rows: int) -> Floats:
+    """The mean of the known scores among the last `rows` up to each row; NaN where the row itself has none."""
+    if not len(scores):
+        return scores
+    last = sliding_window_view(np.concatenate([np.full(rows - 1, np.nan), scores]), rows)
+    known = np.isfinite(last)
+    mean: Floats = np.where(known, last, 0.0).sum(axis=1) / np.maximum(known.sum(axis=1), 1)
+    return np.where(np.isfinite(scores), mean, np.nan)

@@ -121,15 +121,17 @@ def period(values: Floats, longest: int) -> int | None:
 
 
 def autocorrelation(values: Floats, lags: int) -> Floats:
-    """For lags 0 to `lags`, of the known values about their straight trend; 1 at lag 0. Shape (lags + 1,)."""
+    """For lags 0 to `lags`, of the known values about their straight trend; 1 at lag 0. Shape (lags + 1,).
+
+    The sum at each lag is not divided by its number of pairs: so it falls with the lag, and of a period and its
+    multiples the period is highest.
+    """
     rows, known = np.arange(len(values)), np.isfinite(values)
     slope, level = np.polyfit(rows[known], values[known], 1)
     rest = np.where(known, values - level - slope * rows, 0.0)
     size = 1 << (2 * len(rest) - 1).bit_length()
     products = np.fft.irfft(np.abs(np.fft.rfft(rest, size)) ** 2, size)[: lags + 1]
-    pairs = np.fft.irfft(np.abs(np.fft.rfft(known.astype(float), size)) ** 2, size)[: lags + 1]
-    covariance = products / np.maximum(pairs, 1)
-    return covariance / covariance[0] if covariance[0] > 0 else np.zeros(lags + 1)
+    return products / products[0] if products[0] > 0 else np.zeros(lags + 1)
 
 
 def whole_contribution(score: Floats) -> Floats:

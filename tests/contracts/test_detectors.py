@@ -170,6 +170,12 @@ def test_a_signal_that_never_moves_off_zero_shows_no_scale(name: str) -> None:
         detectors.detector_class(name)().fit(with_values(signal(name, 1200), slice(None), 0.0))
 
 
+@pytest.mark.parametrize("name", [name for name in detectors.DETECTORS if name != "robust"])
+def test_a_signal_that_never_moves_shows_no_scale_to_those_that_know_no_accuracy_class(name: str) -> None:
+    with pytest.raises(NotEnoughData):
+        detectors.detector_class(name)().fit(with_values(signal(name, 1200), slice(None), 20.0))
+
+
 @every_detector
 @pytest.mark.parametrize("value", [1e12, -1e12, 1e300])
 def test_values_on_a_scale_never_seen_have_a_finite_score(name: str, value: float) -> None:

@@ -105,7 +105,9 @@ def test_it_runs_on_other_files_of_the_same_layout(tmp_path: Path) -> None:
     result = nab.run(tmp_path)
     assert sorted(result.data) == ["combined_windows.json", "fan.csv.gz", "pump.csv.gz"]
     assert result.metrics["ensemble"]["windows found"] == 2
-    assert result.metrics["ensemble"]["standard"] > 80
+    # 51 days of each file are scored at one false event in 14 days, which a threshold keeps within a factor of three.
+    assert result.metrics["ensemble"]["false events"] <= 3 * 2 * 51 / 14
+    assert result.metrics["ensemble"]["standard"] > 50
     assert result.baselines["null"]["standard"] == 0
     assert result.baselines["perfect"]["standard"] == pytest.approx(100)
     assert [gate.name for gate in result.gates] == ["ensemble, standard profile"]
