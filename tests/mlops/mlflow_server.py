@@ -11,7 +11,7 @@ from pathlib import Path
 
 import httpx
 
-from mlops.registry.mlflow_api import address
+from mlops.registry.mlflow_api import PREFIX, address
 from sensors import embedded
 from tests.platform import BASE_DIR
 
@@ -22,11 +22,13 @@ class Server:
 
     directory: Path
     environment: dict[str, str] = field(default_factory=dict)
+    port: int | None = None
     process: "subprocess.Popen[bytes] | None" = None
 
     @property
     def uri(self) -> str:
-        return embedded.mlflow_url(self.directory)
+        own = embedded.mlflow_url(self.directory)
+        return f"http://127.0.0.1:{self.port}{PREFIX}" if self.port else own
 
     @property
     def artifacts(self) -> Path:
@@ -35,10 +37,11 @@ class Server:
     def start(self, timeout_seconds: float = 60) -> None:
         self.stop()
         embedded.socket_dir(self.directory).mkdir(parents=True, exist_ok=True)
+        port = ["--port", str(self.port)] if self.port else []
         mine = {"STATE_DIR": str(self.directory), "MLFLOW_TRACKING_URI": ""}
         with (self.directory / "mlflow.log").open("ab") as log:
             self.process = subprocess.Popen(
-                [sys.executable, str(BASE_DIR / "manage.py"), "mlflow_server"],
+                [sys.executable, str(BASE_DIR / "manage.py"), "mlflow_server", *port],
                 env=os.environ | mine | self.environment,
                 stdout=log,
                 stderr=log,
@@ -54,7 +57,7 @@ class Server:
         base, socket = address(self.uri)
         try:
             with httpx.Client(transport=httpx.HTTPTransport(uds=socket), timeout=5) as client:
-                return client.get(f"{base}/health").is_success
+                return client.get(f"{base}/health", headers={"Host": "localhost"}).is_success
         except httpx.HTTPError:
             return False
 
@@ -65,8 +68,8 @@ class Server:
 
 
 @contextmanager
-def running(directory: Path, **environment: str) -> Iterator[Server]:
-    server = Server(directory, environment)
+def running(directory: Path, port: int | None = None, **environment: str) -> Iterator[Server]:
+    server = Server(directory, environment, port)
     try:
         server.start()
         yield server
