@@ -63,6 +63,7 @@ ROLES: dict[str, Role] = {
             *(f"sensors.{verb}_import" for verb in ("view", "add", "change")),
             *(f"sensors.{verb}_qualitypolicy" for verb in ("view", "add", "change")),
             *(f"mlops.{verb}" for verb in ("view_modelversion", "view_deployment", "change_deployment")),
+            *(f"mlops.{verb}_validationpolicy" for verb in ("view", "add", "change")),
             "sensors.view_pending",
             "sensors.change_pending",
         ),

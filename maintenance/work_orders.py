@@ -17,6 +17,8 @@ from sensors.models import Asset
 
 # A note that comes twice within this time was sent twice, by a double tap or a phone on a bad network.
 DOUBLE_TAP = timedelta(minutes=1)
+# People say that they have started when they have the machine in hand already.
+BEFORE_THE_START = timedelta(minutes=5)
 
 
 def open_for_alert(alert: Alert, by: User) -> WorkOrder:
@@ -147,10 +149,11 @@ def cancel(order: WorkOrder, by: User) -> WorkOrder:
     return order
 
 
-def was_in_progress(asset: Asset, start: datetime, end: datetime) -> bool:
-    """Whether somebody was working on the asset at any moment from `start` to `end`."""
+def periods(sensor: int, start: datetime, end: datetime) -> list[tuple[datetime, datetime | None]]:
+    """When somebody was working on the sensor's asset between `start` and `end`; None stands for "still"."""
     overlapping = Q(closed_at__isnull=True) | Q(closed_at__gte=start)
-    return WorkOrder.objects.filter(overlapping, asset=asset, started_at__lte=end).exists()
+    orders = WorkOrder.objects.filter(overlapping, asset__sensors=sensor, started_at__lte=end + BEFORE_THE_START)
+    return [(began - BEFORE_THE_START, over) for began, over in orders.values_list("started_at", "closed_at")]
 
 
 def _locked_running(order: WorkOrder) -> WorkOrder:

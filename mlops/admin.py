@@ -1,6 +1,8 @@
 from django.contrib import admin
+from django.db.models import Model
+from django.http import HttpRequest
 
-from mlops.models import Anomaly, Baseline, Deployment, ModelVersion
+from mlops.models import Anomaly, Baseline, Deployment, ModelVersion, ValidationPolicy
 from sensors.admin import ReadOnly, SiteScopedAdmin, VisibleRelatedFilter
 
 
@@ -31,6 +33,16 @@ class BaselineAdmin(ReadOnly, SiteScopedAdmin):
     search_fields = ["sensor__sensor_id", "sensor__name"]
     date_hierarchy = "valid_from"
     ordering = ["-valid_from"]
+
+
+@admin.register(ValidationPolicy)
+class ValidationPolicyAdmin(SiteScopedAdmin):
+    list_display = ["site", "preset"]
+    list_select_related = ["site"]
+    search_fields = ["site__name"]
+
+    def get_readonly_fields(self, request: HttpRequest, obj: Model | None = None) -> list[str]:
+        return ["site"] if obj else []
 
 
 @admin.register(ModelVersion)

@@ -2,13 +2,22 @@
 
 from django.conf import settings
 from django.contrib.postgres.fields import ArrayField
+from django.core.validators import MaxValueValidator, MinValueValidator
 from django.db import models
 from django.db.models import Q
 
 from alerts.models import Alert
-from mlops.querysets import AnomalyQuerySet, BaselineQuerySet, DeploymentQuerySet, ModelVersionQuerySet
+from mlops.querysets import (
+    AnomalyQuerySet,
+    BaselineQuerySet,
+    DeploymentQuerySet,
+    ModelVersionQuerySet,
+    ValidationPolicyQuerySet,
+)
 from sensors.models import Asset, Sensor, Site
 from sensors.units import Kind
+
+SHARE = [MinValueValidator(0.0), MaxValueValidator(1.0)]
 
 
 class Baseline(models.Model):
@@ -35,6 +44,53 @@ class Baseline(models.Model):
         return f"{self.sensor} from {self.valid_from:%Y-%m-%d %H:%M}"
 
 
+class ValidationPolicy(models.Model):
+    """How a site weighs anomalies; without a row the standard preset holds."""
+
+    class Preset(models.TextChoices):
+        STANDARD = "standard"
+        STRICT = "strict", "strict: fewer alerts"
+        FAST = "fast", "fast: earlier, more alerts"
+        OWN = "own", "own values"
+
+    site = models.OneToOneField(Site, on_delete=models.CASCADE, related_name="validation_policy")
+    preset = models.CharField(max_length=10, choices=Preset.choices, default=Preset.STANDARD)
+    credible = models.FloatField(
+        default=0.7, validators=SHARE, help_text="Own values: confidence from which an anomaly is believed."
+    )
+    false_positive = models.FloatField(
+        default=0.4, validators=SHARE, help_text="Own values: confidence below which it is taken for a false alarm."
+    )
+    stability_window = models.PositiveSmallIntegerField(
+        default=5,
+        validators=[MinValueValidator(3), MaxValueValidator(100)],
+        help_text="Own values: so many readings before an event tell whether the signal was stable.",
+    )
+    recurrence_share = models.FloatField(
+        default=0.25,
+        validators=SHARE,
+        help_text="Own values: an event is doubted when so much of the judged past was like it and nothing.",
+    )
+    history_limit = models.PositiveSmallIntegerField(
+        default=20,
+        validators=[MinValueValidator(2), MaxValueValidator(500)],
+        help_text="Own values: so many of a sensor's judged events are looked back on.",
+    )
+
+    objects = ValidationPolicyQuerySet.as_manager()
+
+    class Meta:
+        verbose_name_plural = "validation policies"
+        constraints = [
+            models.CheckConstraint(
+                condition=models.Q(false_positive__lte=models.F("credible")), name="doubt_below_belief"
+            )
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.site}: {self.preset}"
+
+
 class Anomaly(models.Model):
     """A stretch of time in which a sensor left its baseline, and what validation made of it."""
 
@@ -43,6 +99,14 @@ class Anomaly(models.Model):
         FURTHER = "further_investigation_needed", "further investigation needed"
         FALSE_POSITIVE = "false_positive_suspected", "false positive suspected"
         INSUFFICIENT = "insufficient_data", "insufficient data"
+        ERROR = "validation_error", "validation error"
+
+    class Circumstances(models.TextChoices):
+        NORMAL = "normal"
+        WORK = "work", "work on the asset"
+        FAULTY = "faulty", "faulty sensor"
+        NEW = "new", "new sensor"
+        WITHDRAWN = "withdrawn"
 
     sensor = models.ForeignKey(Sensor, on_delete=models.PROTECT, related_name="anomalies")
     alert = models.ForeignKey(Alert, on_delete=models.SET_NULL, null=True, blank=True, related_name="anomalies")
@@ -52,6 +116,12 @@ class Anomaly(models.Model):
     peak_value = models.FloatField()
     peak_score = models.FloatField(help_text="Distance from the baseline in robust standard deviations.")
     historical = models.BooleanField(default=False)
+    circumstances = models.CharField(
+        max_length=10,
+        choices=Circumstances.choices,
+        default=Circumstances.NORMAL,
+        help_text="Events under different circumstances are different events.",
+    )
     decision = models.CharField(max_length=30, choices=Decision.choices)
     confidence = models.FloatField()
     evidence = models.JSONField(default=dict, blank=True)

@@ -13,6 +13,10 @@ class AnomalyQuerySet(SiteScopedQuerySet):
     site_path = "sensor__site"
 
 
+class ValidationPolicyQuerySet(SiteScopedQuerySet):
+    site_path = "site"
+
+
 class OfASiteOrAllQuerySet(SiteScopedQuerySet):
     """Rows without a site concern every site: whoever is a member of one sees them."""
 

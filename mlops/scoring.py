@@ -5,64 +5,38 @@ together with any others. One sensor is scored by one worker at a time, which ke
 twice.
 """
 
+import logging
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from functools import reduce
+from functools import partial, reduce
 from operator import or_
 from typing import Any
 
 import numpy as np
 from django.conf import settings
+from django.db import OperationalError, transaction
 from django.db.models import Max, Q
 from django.utils import timezone
-from numpy.typing import NDArray
 
 from alerts import lifecycle
 from alerts.models import Alert, Severity, State
-from maintenance import work_orders
-from mlops import baselines, validation, withdrawal
-from mlops.detectors import robust
-from mlops.detectors.robust import Profile
+from mlops import baselines, capsule, validation, withdrawal
+from mlops.context import candidate_of, circumstances_of, parameters_for
+from mlops.events import EVENT_GAP, Event, N, find_events, joined
 from mlops.models import Anomaly
 from mlops.querysets import AnomalyQuerySet
-from sensors import faults, history, outbox
+from sensors import history, outbox
 from sensors.arrays import any_of
 from sensors.checks import SPAN_GAP_US
 from sensors.history import Span
 from sensors.models import Asset, ReadingBatch, Sensor
 
-# Robust standard deviations from normal at which a reading is anomalous.
-LIMIT = 4.0
-# Until a baseline has seen a whole day it knows nothing of the daily cycle: the limit is this many times higher. A slow
-# swing that has just turned looks flat; when the history has doubled, it has moved by about 12 of the spreads seen so
-# far.
-SHORT_HISTORY_FACTOR = 3.0
-# A single reading this many times beyond the limit is recorded even if nothing follows.
-EXTREME_FACTOR = 3.0
-# Anomalous readings with smaller gaps between them belong to one event: machines come back slowly, alerts should not
-# flap.
-EVENT_GAP = timedelta(hours=6)
+logger = logging.getLogger(__name__)
+
 # After an alert was resolved the machine gets this long to come back to normal before the sensor may alert again.
 SETTLING = timedelta(minutes=1)
 CORRECTED = "Values it rested on were corrected."
 DOUBTED = "Values it rested on proved to be wrong."
-
-
-@dataclass(frozen=True)
-class Event:
-    """A stretch of anomalous readings of one sensor, as found in the readings at hand."""
-
-    start: datetime
-    confirmed_at: datetime
-    end: datetime
-    peak_at: datetime
-    peak_value: float
-    peak_score: float
-    expected: float
-    hits: int
-    limit: float
-    profile: Profile
 
 
 def score_batches(batches: list[ReadingBatch]) -> None:
@@ -107,23 +81,14 @@ def _weigh_again(found: AnomalyQuerySet, reason: str) -> None:
     for anomaly in found.select_related("sensor__asset", "alert"):
         [first], [last] = _us([anomaly.start]), _us([anomaly.end])
         events = [event for _, event in _events([Span(anomaly.sensor_id, first, last)], {})]
-        if not events:
+        same = [event for event in events if event.circumstances == anomaly.circumstances]
+        if not same:
             withdrawal.withdraw(anomaly, "values stand", reason)
             continue
-        strongest = max(events, key=lambda event: abs(event.peak_score))
-        _restate(anomaly, strongest, events[0].start, events[-1].end)
+        _state(anomaly, joined(same))
+        _alert(anomaly.sensor, anomaly)
+        anomaly.save()
         withdrawal.resolve_unfounded(anomaly.alert, reason)
-
-
-def _restate(anomaly: Anomaly, event: Event, start: datetime, end: datetime) -> None:
-    """Say of a recorded anomaly what its readings say now."""
-    now = _as_anomaly(anomaly.sensor, event, _validate(anomaly.sensor, event), anomaly.historical)
-    for field in ("peak_at", "peak_value", "peak_score", "decision", "confidence", "evidence"):
-        setattr(anomaly, field, getattr(now, field))
-    anomaly.start, anomaly.end = start, end
-    anomaly.evidence |= {"start": start.isoformat(), "end": end.isoformat()}
-    _alert(anomaly.sensor, anomaly)
-    anomaly.save()
 
 
 def _spans(batches: list[ReadingBatch]) -> list[Span]:
@@ -153,7 +118,7 @@ def _settled_after(sensors: set[int]) -> dict[int, int]:
 
 
 def _events(spans: list[Span], settled: dict[int, int]) -> Iterator[tuple[int, Event]]:
-    series = history.spans(spans, context=validation.N - 1)
+    series = history.spans(spans, context=N - 1)
     firsts = history.firsts([span.sensor for span in spans])
     blocks_of = []
     for number, span in enumerate(spans):
@@ -170,94 +135,16 @@ def _events(spans: list[Span], settled: dict[int, int]) -> Iterator[tuple[int, E
     for span, (timestamps, values), starts in zip(spans, series, blocks_of, strict=True):
         blocks, which = np.unique(starts, return_inverse=True)
         found = [profiles[span.sensor, int(start)] for start in blocks]
-        for event in find_events(timestamps, values, found, which, span.first):
+        look = partial(circumstances_of, span.sensor)
+        for event in find_events(timestamps, values, found, which, span.first, look):
             yield span.sensor, event
-
-
-def find_events(
-    timestamps: NDArray[np.int64],
-    values: NDArray[np.float64],
-    profiles: list[Profile | None],
-    which: NDArray[np.int64],
-    since: int,
-) -> list[Event]:
-    """The anomalous stretches among readings in time order; those before `since` (microseconds UTC) are context only.
-
-    `profiles[which[i]]` is the baseline of reading i; readings without one cannot be judged.
-    """
-    judged = np.array([profile is not None for profile in profiles], bool)[which]
-    if not judged.any():
-        return []
-    timestamps, values, which = timestamps[judged], values[judged], which[judged]
-    known = [profile or _NOTHING for profile in profiles]
-    scores = robust.score(known, which, timestamps, values)
-    limits = np.array([LIMIT * (1 if p.spans_a_day else SHORT_HISTORY_FACTOR) for p in known])[which]
-    anomalous = np.abs(scores) >= limits
-    hits = np.convolve(anomalous, np.ones(validation.N, int))[: len(anomalous)]
-    extreme = np.abs(scores) >= EXTREME_FACTOR * limits
-    notable = np.flatnonzero(anomalous & ((hits >= validation.K) | extreme) & (timestamps >= since))
-    if not len(notable):
-        return []
-    expected = robust.expected(known, which, timestamps)
-    gaps = np.flatnonzero(np.diff(timestamps[notable]) > EVENT_GAP / timedelta(microseconds=1)) + 1
-    events = []
-    for part in np.split(notable, gaps):
-        # The event began with the first of the readings that confirmed it.
-        window = np.arange(max(0, part[0] - validation.N + 1), part[0] + 1)
-        peak = part[np.argmax(np.abs(scores[part]))]
-        events.append(
-            Event(
-                start=_datetime(timestamps[window[anomalous[window]][0]]),
-                confirmed_at=_datetime(timestamps[part[0]]),
-                end=_datetime(timestamps[part[-1]]),
-                peak_at=_datetime(timestamps[peak]),
-                peak_value=float(values[peak]),
-                peak_score=float(scores[peak]),
-                expected=float(expected[peak]),
-                hits=int(hits[part].max()),
-                limit=float(limits[peak]),
-                profile=known[which[peak]],
-            )
-        )
-    return events
-
-
-_NOTHING = Profile(readings=0, span_seconds=0.0, median=0.0, spread=1.0)
 
 
 def _record(sensor: Sensor, event: Event, historical: bool) -> None:
     """Write the event down, joined with what is known of it already, and alert as validation decides."""
-    anomaly = _join(_as_anomaly(sensor, event, _validate(sensor, event), historical))
-    _alert(sensor, anomaly)
-    anomaly.save()
-
-
-def _validate(sensor: Sensor, event: Event) -> validation.Decision:
-    return validation.validate(
-        validation.Candidate(
-            peak=abs(event.peak_score),
-            limit=event.limit,
-            hits=event.hits,
-            baseline_readings=event.profile.readings,
-            in_maintenance=work_orders.was_in_progress(sensor.asset, event.confirmed_at, event.end),
-            sensor_faulty=faults.was_distrusted(sensor, event.confirmed_at, event.end),
-        )
-    )
-
-
-def _join(fresh: Anomaly) -> Anomaly:
-    """The recorded anomaly that this one continues, widened by it; itself if there is none."""
-    anomaly, *others = _near(fresh) or [fresh]
-    if anomaly is fresh:
-        return fresh
-    for other in (*others, fresh):
-        anomaly.start, anomaly.end = min(anomaly.start, other.start), max(anomaly.end, other.end)
-        hits = max(anomaly.evidence["hits"], other.evidence["hits"])
-        # On a tie the earlier peak stays, so that scoring again changes nothing.
-        if (other.confidence, abs(other.peak_score)) > (anomaly.confidence, abs(anomaly.peak_score)):
-            for field in ("peak_at", "peak_value", "peak_score", "decision", "confidence", "evidence"):
-                setattr(anomaly, field, getattr(other, field))
-        anomaly.evidence |= {"hits": hits, "start": anomaly.start.isoformat(), "end": anomaly.end.isoformat()}
+    anomaly, *others = _near(sensor, event, historical) or [Anomaly(sensor=sensor, historical=historical)]
+    known = [capsule.event_of(row) for row in (anomaly, *others) if row.pk]
+    _state(anomaly, joined([event, *known]))
     for other in others:
         # The event closed the gap between two recorded ones.
         alert, absorbed = anomaly.alert or other.alert, other.alert
@@ -265,67 +152,84 @@ def _join(fresh: Anomaly) -> Anomaly:
         if alert and absorbed and absorbed != alert:
             lifecycle.absorb(absorbed, into=alert)
         anomaly.alert = alert
-    return anomaly
+    _alert(sensor, anomaly)
+    anomaly.save()
 
 
-def _near(fresh: Anomaly) -> list[Anomaly]:
-    """Recorded anomalies of the same event, live ones first: close in time, and judged alike.
-
-    What happened during maintenance, or before the sensor was known, must not swallow what comes after it.
-    """
-    alike = [Anomaly.Decision.CREDIBLE, Anomaly.Decision.FURTHER]
-    if fresh.decision not in alike:
-        alike = [Anomaly.Decision(fresh.decision)]
+def _near(sensor: Sensor, event: Event, historical: bool) -> list[Anomaly]:
+    """Recorded anomalies of the same event, live ones first: close in time, under the same circumstances."""
     near = Anomaly.objects.filter(
-        sensor=fresh.sensor,
-        decision__in=alike,
-        end__gte=fresh.start - EVENT_GAP,
-        start__lte=fresh.end + EVENT_GAP,
+        sensor=sensor,
+        circumstances=event.circumstances,
+        end__gte=_datetime(event.start) - EVENT_GAP,
+        start__lte=_datetime(event.end) + EVENT_GAP,
+        evidence__has_key="capsule",
     )
-    if not fresh.historical:
+    if not historical:
         # Live events continue live ones; readings of the past may also belong to what was live then.
         near = near.filter(historical=False)
     # An alert that a person has resolved is over; what goes on after it is new.
-    over = Q(historical=False, alert__state=State.RESOLVED, alert__resolved_at__lt=fresh.end)
+    over = Q(historical=False, alert__state=State.RESOLVED, alert__resolved_at__lt=_datetime(event.end))
     known: list[Anomaly] = list(near.exclude(over).select_related("alert").order_by("historical", "start"))
     return known
 
 
-def _as_anomaly(sensor: Sensor, event: Event, decision: validation.Decision, historical: bool) -> Anomaly:
-    evidence: dict[str, Any] = {
+def _state(anomaly: Anomaly, event: Event) -> None:
+    """Say of an anomaly what is known of its event, and what validation makes of that."""
+    sensor, peak = anomaly.sensor, event.peak
+    anomaly.circumstances = event.circumstances
+    anomaly.start, anomaly.end = _datetime(event.start), _datetime(event.end)
+    anomaly.peak_at, anomaly.peak_value, anomaly.peak_score = _datetime(peak.at), peak.value, peak.score
+    decision, frozen = _decide(sensor, event)
+    anomaly.decision, anomaly.confidence = decision.decision, decision.confidence
+    anomaly.evidence = {
         "sensor_id": sensor.sensor_id,
         "unit": sensor.unit,
-        "peak_value": event.peak_value,
-        "peak_score": event.peak_score,
-        "peak_at": event.peak_at.isoformat(),
-        "expected": event.expected,
-        "spread": event.profile.spread,
-        "threshold": event.limit,
-        "start": event.start.isoformat(),
-        "end": event.end.isoformat(),
+        "peak_value": peak.value,
+        "peak_score": peak.score,
+        "peak_at": anomaly.peak_at.isoformat(),
+        "expected": peak.expected,
+        "spread": peak.profile.spread,
+        "threshold": peak.limit,
+        "start": anomaly.start.isoformat(),
+        "end": anomaly.end.isoformat(),
         "hits": event.hits,
-        "window": validation.N,
-        "baseline_readings": event.profile.readings,
-        "baseline_days": round(event.profile.span_seconds / 86_400, 2),
+        "window": N,
+        "baseline_readings": peak.profile.readings,
+        "baseline_days": round(peak.profile.span_seconds / 86_400, 2),
+        "capsule": frozen,
     }
-    return Anomaly(
-        sensor=sensor,
-        start=event.start,
-        end=event.end,
-        peak_at=event.peak_at,
-        peak_value=event.peak_value,
-        peak_score=event.peak_score,
-        historical=historical,
-        decision=decision.decision,
-        confidence=decision.confidence,
-        evidence=evidence | decision.evidence(),
-    )
+    anomaly.evidence |= decision.evidence()
+
+
+def _decide(sensor: Sensor, event: Event) -> tuple[validation.Decision, dict[str, Any]]:
+    """What validation decides, and the capsule of that. A failure of it costs the decision, never the anomaly."""
+    try:
+        with transaction.atomic():
+            parameters = parameters_for(sensor)
+            candidate = candidate_of(sensor, event, parameters)
+            return validation.validate(candidate, parameters), capsule.freeze(event, candidate, parameters)
+    except OperationalError:
+        raise  # The database: the batch is tried again.
+    except Exception as error:
+        logger.exception("an anomaly could not be validated", extra={"sensor": sensor.pk})
+        lifecycle.raise_alert(
+            dedup_key=f"validation:site:{sensor.site_id}",
+            kind=Alert.Kind.SYSTEM,
+            title="Anomalies cannot be validated; each of them is shown as one to look at",
+            severity=Severity.MEDIUM,
+            evidence={"detail": f"{type(error).__name__}; the log has more.", "sensor_id": sensor.sensor_id},
+            site=sensor.asset.site,
+            began_at=_datetime(event.start),
+            last_seen_at=_datetime(event.end),
+        )
+        return validation.Decision(Anomaly.Decision.ERROR, 0.0, ()), {"event": event.as_json()}
 
 
 def _alert(sensor: Sensor, anomaly: Anomaly) -> None:
     if anomaly.decision == Anomaly.Decision.CREDIBLE:
         severity = _severity(anomaly, sensor.asset)
-    elif anomaly.decision == Anomaly.Decision.FURTHER:
+    elif anomaly.decision in (Anomaly.Decision.FURTHER, Anomaly.Decision.ERROR):
         severity = Severity.LOW
     else:
         return

@@ -1,41 +1,86 @@
-"""Which anomalies deserve a person's attention. Each layer looks at one thing and says what it saw; none looks anything
-up.
+"""Which anomalies deserve a person's attention. Each layer looks at one thing, says what it saw, and moves the
+confidence or decides alone; none looks anything up.
 """
 
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from mlops.models import Anomaly
+from mlops.events import ENOUGH_READINGS, K, N
+from mlops.models import Anomaly, ValidationPolicy
 
-# An anomaly is confirmed when this many of a sensor's last readings were anomalous: a single spike is rarely a machine.
-K, N = 3, 5
-# Confidence from which an anomaly is believed, and below which it is doubted.
-CREDIBLE, DOUBTFUL = 0.7, 0.4
 PERSISTENCE_WEIGHT, STRENGTH_WEIGHT = 0.6, 0.4
-# Fewer readings than these are no baseline to measure anything against: the spread of 20 normal readings lies within
-# about a third of the true one, which the wide limit of a sensor's first day bears.
-ENOUGH_READINGS = 20
+# What the other layers take from the confidence, or add to it: what people found in like events weighs most.
+VOLATILE, RECURRING, CONFIRMED_BEFORE, REPUTATION = -0.1, -0.4, 0.1, 0.1
+# The readings before an event are volatile when they spread this many times as far as the baseline; five normal ones
+# reach that once in two thousand times.
+VOLATILE_FACTOR = 2.0
+# Fewer verdicts than these say nothing of the detector.
+ENOUGH_VERDICTS = 5
+# One like event that was nothing is no pattern.
+ENOUGH_ALIKE = 2
+
+Circumstances = Anomaly.Circumstances
+Preset = ValidationPolicy.Preset
+
+
+@dataclass(frozen=True)
+class Parameters:
+    """What a site may choose; see `ValidationPolicy`."""
+
+    credible: float = 0.7
+    false_positive: float = 0.4
+    stability_window: int = 5
+    recurrence_share: float = 0.25
+    history_limit: int = 20
+
+
+PRESETS = {
+    Preset.STANDARD: Parameters(),
+    Preset.STRICT: Parameters(credible=0.8, false_positive=0.3, stability_window=10, history_limit=30),
+    Preset.FAST: Parameters(credible=0.6, false_positive=0.5, stability_window=3, history_limit=10),
+}
 
 
 @dataclass(frozen=True)
 class Candidate:
     """What validation looks at. `peak` and `limit` are in robust standard deviations; `hits` counts of the last N
     readings.
+
+    The rest is what was known of the sensor and its surroundings (`mlops.context`). `volatility`: the spread of the
+    readings before the event, in spreads of the baseline; None for too few of them. `flat`: the sensor did not move
+    while `lively` of its neighbours did and `still` of them did not. Of its `judged` earlier events `alike_unfounded`
+    and `alike_founded` were like this one. Behind `founded` of the `verdicts` on such sensors of the site was a fault.
     """
 
     peak: float
     limit: float
     hits: int
     baseline_readings: int
-    in_maintenance: bool
-    sensor_faulty: bool
+    circumstances: str = Circumstances.NORMAL
+    volatility: float | None = None
+    flat: bool = False
+    lively: int = 0
+    still: int = 0
+    judged: int = 0
+    alike_unfounded: int = 0
+    alike_founded: int = 0
+    verdicts: int = 0
+    founded: int = 0
 
 
 @dataclass(frozen=True)
 class Layer:
+    """`change` is what the layer adds to the confidence; one that `decides` and has not passed decides alone."""
+
     name: str
     passed: bool
     detail: str
+    change: float = 0.0
+    decides: Anomaly.Decision | None = None
+
+    def as_json(self) -> dict[str, Any]:
+        return {"name": self.name, "passed": self.passed, "detail": self.detail, "change": round(self.change, 3)}
 
 
 @dataclass(frozen=True)
@@ -48,54 +93,105 @@ class Decision:
         return {
             "decision": self.decision,
             "confidence": round(self.confidence, 3),
-            "layers": [asdict(layer) for layer in self.layers],
+            "layers": [layer.as_json() for layer in self.layers],
         }
 
 
-def validate(candidate: Candidate) -> Decision:
-    """Weigh a candidate: missing history, maintenance and a faulty sensor decide alone, persistence and strength make a
-    confidence.
-    """
-    layers = (
-        history(candidate),
-        maintenance(candidate),
-        instrument(candidate),
-        persistence(candidate),
-        strength(candidate),
-    )
-    confidence = PERSISTENCE_WEIGHT * min(1.0, candidate.hits / K) + STRENGTH_WEIGHT * min(
-        1.0, candidate.peak / (2 * candidate.limit)
-    )
-    enough, undisturbed = layers[0].passed, layers[1].passed and layers[2].passed
-    if not enough:
-        return Decision(Anomaly.Decision.INSUFFICIENT, 0.0, layers)
-    if not undisturbed or confidence < DOUBTFUL:
-        return Decision(Anomaly.Decision.FALSE_POSITIVE, confidence if undisturbed else 0.0, layers)
-    credible = confidence >= CREDIBLE
+def validate(candidate: Candidate, parameters: Parameters = PRESETS[Preset.STANDARD]) -> Decision:
+    """Weigh a candidate: missing history, work and a faulty sensor decide alone, the others make a confidence."""
+    layers = tuple(layer(candidate, parameters) for layer in LAYERS)
+    confidence = min(1.0, max(0.0, sum(layer.change for layer in layers)))
+    for layer in layers:
+        if layer.decides and not layer.passed:
+            return Decision(layer.decides, 0.0, layers)
+    if confidence < parameters.false_positive:
+        return Decision(Anomaly.Decision.FALSE_POSITIVE, confidence, layers)
+    # Sums of tenths: what is meant to reach a limit must not miss it by a rounding.
+    credible = round(confidence, 9) >= parameters.credible
     return Decision(Anomaly.Decision.CREDIBLE if credible else Anomaly.Decision.FURTHER, confidence, layers)
 
 
-def history(candidate: Candidate) -> Layer:
+def enough_history(candidate: Candidate, _: Parameters) -> Layer:
     detail = f"The baseline rests on {candidate.baseline_readings} readings; {ENOUGH_READINGS} are needed."
-    return Layer("enough history", candidate.baseline_readings >= ENOUGH_READINGS, detail)
+    enough = candidate.baseline_readings >= ENOUGH_READINGS
+    return Layer("enough history", enough, detail, decides=Anomaly.Decision.INSUFFICIENT)
 
 
-def maintenance(candidate: Candidate) -> Layer:
-    if candidate.in_maintenance:
-        return Layer("no maintenance", False, "Somebody was working on the asset at the time.")
-    return Layer("no maintenance", True, "No work was in progress on the asset.")
+def maintenance(candidate: Candidate, _: Parameters) -> Layer:
+    idle = candidate.circumstances != Circumstances.WORK
+    detail = "No work was in progress on the asset." if idle else "Somebody was working on the asset at the time."
+    return Layer("no maintenance", idle, detail, decides=Anomaly.Decision.FALSE_POSITIVE)
 
 
-def instrument(candidate: Candidate) -> Layer:
-    if candidate.sensor_faulty:
-        return Layer("sensor in order", False, "The sensor itself was faulty at the time.")
-    return Layer("sensor in order", True, "No fault of the sensor was known.")
+def instrument(candidate: Candidate, _: Parameters) -> Layer:
+    """One channel that does not move beside several that do is a broken instrument, not a machine at rest."""
+    if candidate.circumstances == Circumstances.FAULTY:
+        detail, in_order = "The sensor itself was faulty at the time.", False
+    elif candidate.flat and candidate.lively >= 2 and not candidate.still:
+        detail = f"It did not move while {candidate.lively} sensors beside it did: the instrument, not the machine."
+        in_order = False
+    else:
+        detail, in_order = "No fault of the sensor was known.", True
+    return Layer("sensor in order", in_order, detail, decides=Anomaly.Decision.FALSE_POSITIVE)
 
 
-def persistence(candidate: Candidate) -> Layer:
-    return Layer("persistence", candidate.hits >= K, f"{candidate.hits} of {N} consecutive readings were anomalous.")
+def persistence(candidate: Candidate, _: Parameters) -> Layer:
+    detail = f"{candidate.hits} of {N} consecutive readings were anomalous."
+    return Layer("persistence", candidate.hits >= K, detail, PERSISTENCE_WEIGHT * min(1.0, candidate.hits / K))
 
 
-def strength(candidate: Candidate) -> Layer:
+def strength(candidate: Candidate, _: Parameters) -> Layer:
     detail = f"The peak is {candidate.peak:.1f} standard deviations from normal; the limit is {candidate.limit:.1f}."
-    return Layer("strength", candidate.peak >= candidate.limit, detail)
+    change = STRENGTH_WEIGHT * min(1.0, candidate.peak / (2 * candidate.limit))
+    return Layer("strength", candidate.peak >= candidate.limit, detail, change)
+
+
+def stability(candidate: Candidate, parameters: Parameters) -> Layer:
+    if candidate.volatility is None:
+        return Layer("stable before", True, "Too few readings lie before it to tell whether the signal was stable.")
+    stable = candidate.volatility <= VOLATILE_FACTOR
+    detail = (
+        f"The {parameters.stability_window} readings before it spread {candidate.volatility:.1f} times "
+        "as far as the baseline."
+    )
+    return Layer("stable before", stable, detail, 0.0 if stable else VOLATILE)
+
+
+def recurrence(candidate: Candidate, parameters: Parameters) -> Layer:
+    alike, nothing = candidate.alike_unfounded + candidate.alike_founded, candidate.alike_unfounded
+    if not alike:
+        return Layer("like events before", True, "Nobody has judged a like event of this sensor yet.")
+    detail = f"Of {alike} like events of this sensor, people found nothing behind {nothing}."
+    pattern = nothing >= ENOUGH_ALIKE and nothing >= parameters.recurrence_share * candidate.judged
+    if pattern and nothing > candidate.alike_founded:
+        return Layer("like events before", False, detail, RECURRING)
+    return Layer("like events before", True, detail, CONFIRMED_BEFORE if candidate.alike_founded > nothing else 0.0)
+
+
+def reputation(candidate: Candidate, _: Parameters) -> Layer:
+    """The precision of the detector for such sensors, with one right and one wrong verdict assumed beforehand."""
+    if candidate.verdicts < ENOUGH_VERDICTS:
+        return Layer("reputation", True, f"{candidate.verdicts} verdicts say too little of the detector.")
+    precision = (candidate.founded + 1) / (candidate.verdicts + 2)
+    detail = f"People found a fault behind {candidate.founded} of {candidate.verdicts} events of such sensors here."
+    return Layer("reputation", precision >= 0.5, detail, REPUTATION * (2 * precision - 1))
+
+
+LAYERS: tuple[Callable[[Candidate, Parameters], Layer], ...] = (
+    enough_history,
+    maintenance,
+    instrument,
+    persistence,
+    strength,
+    stability,
+    recurrence,
+    reputation,
+)
+
+
+def parameters_of(policy: ValidationPolicy | None) -> Parameters:
+    if policy is None:
+        return PRESETS[Preset.STANDARD]
+    if policy.preset != Preset.OWN:
+        return PRESETS[Preset(policy.preset)]
+    return Parameters(**{name: getattr(policy, name) for name in asdict(PRESETS[Preset.STANDARD])})

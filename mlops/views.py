@@ -1,3 +1,4 @@
+from datetime import timedelta
 from typing import Any
 
 import redis
@@ -5,10 +6,12 @@ from django.contrib.auth.decorators import permission_required
 from django.http import HttpResponse, HttpResponseBase, JsonResponse
 from django.shortcuts import get_object_or_404, render
 from django.urls import reverse
+from django.utils import timezone
 from django.views.decorators.csrf import csrf_exempt
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
 from mlops import deployments, mlflow_pages
+from mlops.hindsight import hindsight
 from mlops.models import Anomaly, Deployment
 from mlops.registry import figures
 from sensors.errors import Refused
@@ -18,6 +21,7 @@ from sensors.wording import for_machines
 
 PANEL_ROWS = 10
 MAX_MARKS = 500
+HINDSIGHT_DAYS = 180
 
 
 @require_safe
@@ -27,6 +31,14 @@ def for_asset(request: Request, pk: int) -> HttpResponse:
     found = list(Anomaly.objects.filter(sensor__asset=asset).select_related("sensor")[: PANEL_ROWS + 1])
     context = {"asset": asset, "anomalies": found[:PANEL_ROWS], "more": len(found) > PANEL_ROWS}
     return render(request, "mlops/_for_asset.html", context)
+
+
+@require_safe
+@permission_required(["mlops.view_anomaly", "maintenance.view_verdict"], raise_exception=True)
+def validation(request: Request) -> HttpResponse:
+    found = hindsight(request.user, timezone.now() - timedelta(days=HINDSIGHT_DAYS))
+    tallies = [*found.layers.values(), found.decision]
+    return render(request, "mlops/validation.html", {"found": found, "tallies": tallies, "days": HINDSIGHT_DAYS})
 
 
 @require_safe

@@ -14,7 +14,7 @@ from sensors.arrays import any_of
 from sensors.faults import DISTRUSTED
 from sensors.models import Reading, Sensor
 
-_SPEAK_FOR_AN_ALERT = [Anomaly.Decision.CREDIBLE, Anomaly.Decision.FURTHER]
+_SPEAK_FOR_AN_ALERT = [Anomaly.Decision.CREDIBLE, Anomaly.Decision.FURTHER, Anomaly.Decision.ERROR]
 
 
 def withdraw(anomaly: Anomaly, layer: str, detail: str) -> None:
@@ -24,12 +24,13 @@ def withdraw(anomaly: Anomaly, layer: str, detail: str) -> None:
     """
     layers = [known for known in anomaly.evidence.get("layers", []) if known.get("name") != layer]
     anomaly.decision, anomaly.confidence = Anomaly.Decision.FALSE_POSITIVE, 0.0
+    anomaly.circumstances = Anomaly.Circumstances.WITHDRAWN
     anomaly.evidence |= {
         "decision": anomaly.decision,
         "confidence": 0.0,
         "layers": [*layers, {"name": layer, "passed": False, "detail": detail}],
     }
-    anomaly.save(update_fields=["decision", "confidence", "evidence"])
+    anomaly.save(update_fields=["decision", "confidence", "circumstances", "evidence"])
     resolve_unfounded(anomaly.alert, detail)
 
 

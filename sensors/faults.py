@@ -14,7 +14,7 @@ from django.utils import timezone
 
 from sensors import live, silence
 from sensors.alone import alone
-from sensors.models import Reading, Sensor, SensorFault
+from sensors.models import Reading, SensorFault
 from sensors.quality import Flag
 from sensors.wording import measured
 
@@ -66,10 +66,11 @@ def look(now: datetime | None = None) -> None:
             live.publish("readings", site_id=site_id)
 
 
-def was_distrusted(sensor: Sensor, start: datetime, end: datetime) -> bool:
-    """Whether the sensor's values could not be believed at any moment from `start` to `end`."""
+def distrusted(sensor: int, start: datetime, end: datetime) -> list[tuple[datetime, datetime | None]]:
+    """When the sensor's values could not be believed between `start` and `end`; None stands for "still"."""
     lasting = Q(ended_at__isnull=True) | Q(ended_at__gte=start)
-    return SensorFault.objects.filter(lasting, sensor=sensor, kind__in=DISTRUSTED, began_at__lte=end).exists()
+    found = SensorFault.objects.filter(lasting, sensor=sensor, kind__in=DISTRUSTED, began_at__lte=end)
+    return list(found.values_list("began_at", "ended_at"))
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,7 @@ from datetime import UTC, datetime, timedelta
 
 from alerts.models import Alert, Severity
 from maintenance.models import MaintenanceLog, Verdict, WorkOrder
-from mlops.models import Anomaly, Baseline, Deployment, ModelVersion
+from mlops.models import Anomaly, Baseline, Deployment, ModelVersion, ValidationPolicy
 from sensors.models import (
     Annotation,
     AuditEntry,
@@ -101,6 +101,7 @@ def make_things(name: str) -> Things:
         "pending": Pending.objects.create(batch=batch, consumer="score", error=f"{name} broke"),
         "anomaly": anomaly,
         "qualitypolicy": QualityPolicy.objects.create(site=plant.site),
+        "validationpolicy": ValidationPolicy.objects.create(site=plant.site),
         "sensorprofile": SensorProfile.objects.create(sensor=sensor, last_received_at=NOON, cadence_seconds=10),
         "sensorfault": SensorFault.objects.create(
             site=plant.site, sensor=sensor, kind="stuck", began_at=NOON, detail=f"{name} stands still"

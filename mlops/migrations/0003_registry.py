@@ -8,8 +8,7 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('mlops', '0001_initial'),
-        ('sensors', '0006_units'),
+        ('mlops', '0002_circumstances'),
         migrations.swappable_dependency(settings.AUTH_USER_MODEL),
     ]
 

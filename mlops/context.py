@@ -1,0 +1,123 @@
+"""What validation has to know about a sensor and its surroundings, looked up when there is something to validate."""
+
+from datetime import UTC, datetime
+
+import numpy as np
+from django.db.models import Count, Max, Min, Q
+from numpy.typing import NDArray
+
+from maintenance import work_orders
+from maintenance.models import Verdict
+from mlops.events import Event
+from mlops.models import Anomaly, ValidationPolicy
+from mlops.validation import Candidate, Circumstances, Parameters, parameters_of
+from sensors import faults, history
+from sensors.models import Reading, Sensor
+
+# Whether the neighbours moved is seen in the last hour of an event; in fewer readings than these nobody can tell.
+NEIGHBOURS_US = 3_600_000_000
+ENOUGH_TO_MOVE = 5
+# An event of the past is like this one when it was on the same side of normal and at most so many times as strong or
+# as weak.
+ALIKE_FACTOR = 2.0
+# What people found of the newest so many events of such sensors makes the detector's reputation.
+REPUTATION_VERDICTS = 200
+
+
+def circumstances_of(sensor: int, timestamps: NDArray[np.int64]) -> list[Circumstances]:
+    """What else was going on with the sensor at these times (microseconds UTC, ascending)."""
+    found = np.full(len(timestamps), Circumstances.NORMAL, dtype=object)
+    first, last = _datetime(timestamps[0]), _datetime(timestamps[-1])
+    for kind, periods in (
+        (Circumstances.FAULTY, faults.distrusted(sensor, first, last)),
+        (Circumstances.WORK, work_orders.periods(sensor, first, last)),
+    ):
+        for start, end in periods:
+            found[(timestamps >= _us(start)) & (timestamps <= (_us(end) if end else timestamps[-1]))] = kind
+    return list(found)
+
+
+def parameters_for(sensor: Sensor) -> Parameters:
+    return parameters_of(ValidationPolicy.objects.filter(site=sensor.site_id).first())
+
+
+def candidate_of(sensor: Sensor, event: Event, parameters: Parameters) -> Candidate:
+    """The event with everything that was stored about its surroundings up to its end."""
+    flat, lively, still = _movement(sensor, event)
+    judged = _judged_before(sensor, event, parameters.history_limit)
+    alike = [founded for score, founded in judged if _is_alike(score, event.peak.score)]
+    outcomes = _outcomes(sensor, event)
+    return Candidate(
+        peak=abs(event.peak.score),
+        limit=event.peak.limit,
+        hits=event.hits,
+        baseline_readings=event.peak.profile.readings,
+        circumstances=event.circumstances,
+        volatility=_volatility(sensor, event, parameters.stability_window),
+        flat=flat,
+        lively=lively,
+        still=still,
+        judged=len(judged),
+        alike_unfounded=alike.count(False),
+        alike_founded=alike.count(True),
+        verdicts=len(outcomes),
+        founded=sum(outcomes),
+    )
+
+
+def _volatility(sensor: Sensor, event: Event, count: int) -> float | None:
+    [(timestamps, values)] = history.spans([history.Span(sensor.pk, event.start, event.start)], context=count)
+    before = values[timestamps < event.start]
+    return float(np.std(before)) / event.peak.profile.spread if len(before) == count else None
+
+
+def _movement(sensor: Sensor, event: Event) -> tuple[bool, int, int]:
+    """Whether the sensor stood still at a value other than 0 (at which machines rest), and how many of the other
+    sensors of its asset moved meanwhile, and how many did not.
+    """
+    period = (_datetime(max(event.start, event.end - NEIGHBOURS_US)), _datetime(event.end))
+    rows = (
+        Reading.objects.filter(sensor__in=Sensor.objects.filter(asset=sensor.asset_id), timestamp__range=period)
+        .values_list("sensor")
+        .annotate(count=Count("value"), low=Min("value"), high=Max("value"))
+    )
+    seen = {pk: (low, high) for pk, count, low, high in rows if count >= ENOUGH_TO_MOVE}
+    low, high = seen.pop(sensor.pk, (0.0, 0.0))
+    moved = [low < high for low, high in seen.values()]
+    return low == high != 0, moved.count(True), moved.count(False)
+
+
+def _judged_before(sensor: Sensor, event: Event, limit: int) -> list[tuple[float, bool]]:
+    """Peak score, and whether people found a fault behind it, of the sensor's latest judged events before this one."""
+    before = Anomaly.objects.filter(sensor=sensor, end__lt=_datetime(event.start), alert__verdicts__isnull=False)
+    rows = before.annotate(founded=_FOUNDED).order_by("-end", "-pk").values_list("peak_score", "founded")
+    return [(score, founded > 0) for score, founded in rows[:limit]]
+
+
+def _outcomes(sensor: Sensor, event: Event) -> list[bool]:
+    """Whether people found a fault behind the latest judged events of sensors of this kind on the site."""
+    before = Anomaly.objects.filter(
+        sensor__kind=sensor.kind,
+        sensor__site=sensor.site_id,
+        historical=False,
+        end__lt=_datetime(event.start),
+        alert__verdicts__isnull=False,
+    )
+    rows = before.annotate(founded=_FOUNDED).order_by("-end", "-pk").values_list("founded", flat=True)
+    return [founded > 0 for founded in rows[:REPUTATION_VERDICTS]]
+
+
+_FOUNDED = Count("alert__verdicts", filter=Q(alert__verdicts__outcome=Verdict.Outcome.FAULT_FOUND))
+
+
+def _is_alike(score: float, other: float) -> bool:
+    ratio = abs(score) / abs(other) if other else float("inf")
+    return score * other > 0 and 1 / ALIKE_FACTOR <= ratio <= ALIKE_FACTOR
+
+
+def _us(at: datetime) -> int:
+    return round(at.timestamp() * 1e6)
+
+
+def _datetime(us: np.int64 | int) -> datetime:
+    return datetime.fromtimestamp(int(us) / 1e6, UTC)
