@@ -1,4 +1,5 @@
-"""Classifiers that learn failures from labelled rows: gradient boosting, a random forest, or the mean of both.
+"""Classifiers that learn failures from labelled rows: gradient boosting, a random forest, the mean of both, or
+whichever of the three does best on rows held out.
 
 Only workers and commands import this module.
 """
@@ -14,7 +15,7 @@ from scipy.special import expit, logit
 from sklearn.base import BaseEstimator, ClassifierMixin, clone
 from sklearn.ensemble import RandomForestClassifier
 from sklearn.linear_model import LogisticRegression
-from sklearn.metrics import log_loss
+from sklearn.metrics import f1_score, log_loss, matthews_corrcoef
 from sklearn.model_selection import KFold, StratifiedKFold
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.utils.validation import check_is_fitted
@@ -24,7 +25,7 @@ from mlops.features.categories import Categories
 from mlops.features.columns import require_exactly
 from mlops.features.physics import Derived, DerivedQuantities
 
-Algorithm = Literal["blend", "lightgbm", "random_forest"]
+Algorithm = Literal["best", "blend", "lightgbm", "random_forest"]
 Objective = Literal["f1", "mcc"]
 # No forest of some hundred trees can tell probabilities beyond these apart, and their log-odds stay finite.
 SMALLEST_PROBABILITY = 1e-4
@@ -52,17 +53,20 @@ def _lightgbm(seed: int, trees: int, threads: int) -> lightgbm.LGBMClassifier:
 
 
 def _random_forest(seed: int, trees: int, threads: int) -> RandomForestClassifier:
-    """Two rows in a leaf, and most columns tried at a split: where few of them matter, a small random choice often
-    holds none that does (Probst, Wright and Boulesteix, 2019, "Hyperparameters and tuning strategies for random
-    forest").
+    """Bagged trees of few levels (Breiman, 1996, "Bagging predictors"): limits on a few quantities and their
+    combinations. Every column is tried at a split: where few of them matter, a random choice often holds none that
+    does. Deeper structure is left to boosting. Few levels also bound what an explanation costs.
     """
-    return RandomForestClassifier(trees, min_samples_leaf=2, max_features=0.7, random_state=seed, n_jobs=threads)
+    return RandomForestClassifier(
+        trees, max_depth=6, min_samples_leaf=2, max_features=1.0, random_state=seed, n_jobs=threads
+    )
 
 
 MEMBERS = {
     "lightgbm": (_lightgbm,),
     "random_forest": (_random_forest,),
     "blend": (_random_forest, _lightgbm),
+    "best": (_random_forest, _lightgbm),
 }
 
 
@@ -70,19 +74,20 @@ class FailureClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     """The probability that a row is a failure: features, model, calibration and threshold in one object.
 
     Out-of-fold predictions on the training rows serve three ends: they calibrate the probability (Platt, 1999, on
-    log-odds), choose the threshold at which `objective` is best, and give `held_out_loss_`, the log loss of each member
-    and of their mean, by which algorithms are compared without a look at test data.
+    log-odds), choose the threshold at which `objective` is best, and tell what each member and their mean are worth:
+    `held_out_goodness_`, the objective at its best threshold, and `held_out_loss_`, the log loss. The algorithm "best"
+    keeps what reaches the objective best, without a look at test data; `kept_` names it.
 
-    `derived`: quantities added by physics. `orders`: the order of a text column's words. `folds`: "shuffled" keeps the
-    share of failures in each; "blocked" cuts contiguous stretches, for rows in time order that resemble their
-    neighbours. `threads` are used for training; an answer is given by one.
+    `derived`: quantities added by physics. `replaced`: columns that only go into these. `orders`: the order of a text
+    column's words. `folds`: "shuffled" keeps the share of failures in each; "blocked" cuts contiguous stretches, for
+    rows in time order that resemble their neighbours. `threads` are used for training; an answer is given by one.
 
     After `fit`: `columns_` (what must be given), `feature_names_` (what the members see), `threshold_`.
     """
 
     def __init__(
         self,
-        algorithm: Algorithm = "blend",
+        algorithm: Algorithm = "best",
         derived: Sequence[Derived] = (),
         orders: Mapping[str, Sequence[str]] | None = None,
         objective: Objective = "f1",
@@ -90,6 +95,7 @@ class FailureClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         trees: int = 200,
         seed: int = 0,
         threads: int = 1,
+        replaced: Sequence[str] = (),
     ) -> None:
         self.algorithm = algorithm
         self.derived = derived
@@ -99,6 +105,7 @@ class FailureClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         self.trees = trees
         self.seed = seed
         self.threads = threads
+        self.replaced = replaced
 
     def fit(self, X: pd.DataFrame, y: NDArray[np.int_]) -> Self:  # noqa: N803 (sklearn's name)
         """Learn from rows `X` (n) and labels `y` (n; 1 is a failure, 0 is none).
@@ -111,20 +118,21 @@ class FailureClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             raise NotEnoughData(f"A classifier needs {FEWEST_OF_A_CLASS} failures and as many rows without one.")
         self.classes_ = np.array([0, 1])
         self.columns_ = [str(name) for name in X.columns]
-        self.features_: Pipeline = make_pipeline(Categories(self.orders), DerivedQuantities(self.derived)).fit(X)
+        quantities = DerivedQuantities(self.derived, self.replaced)
+        self.features_: Pipeline = make_pipeline(Categories(self.orders), quantities).fit(X)
         self.feature_names_ = [str(name) for name in self.features_.get_feature_names_out()]
         values = self._values(X)
         fresh = [make(self.seed, self.trees, self.threads) for make in MEMBERS[self.algorithm]]
         held_out = self._held_out(fresh, values, labels)
-        blended = held_out.mean(axis=0)
-        names = [*(type(member).__name__ for member in fresh), "mean"]
-        losses = (float(log_loss(labels, _clipped(said))) for said in (*held_out, blended))
-        self.held_out_loss_ = dict(zip(names, losses, strict=True))
+        ways = {type(member).__name__: [i] for i, member in enumerate(fresh)} | {"mean": list(range(len(fresh)))}
+        said = {name: held_out[members].mean(axis=0) for name, members in ways.items()}
+        self._compare(said, labels)
+        blended = said[self.kept_]
         # Practically no penalty: two parameters for all rows.
         platt = LogisticRegression(C=1e6).fit(_log_odds(blended)[:, None], labels)
         self.calibration_ = float(platt.coef_[0, 0]), float(platt.intercept_[0])
         self.threshold_ = best_threshold(labels, self.calibrated_probability(blended), self.objective)
-        self.members_ = [_trained(member, values, labels) for member in fresh]
+        self.members_ = [_trained(fresh[i], values, labels) for i in ways[self.kept_]]
         return self
 
     def predict_proba(self, X: pd.DataFrame) -> NDArray[np.float64]:  # noqa: N803
@@ -153,6 +161,16 @@ class FailureClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
 
     def _values(self, frame: pd.DataFrame) -> NDArray[np.float64]:
         return np.asarray(self.features_.transform(frame[self.columns_]).to_numpy(np.float64))
+
+    def _compare(self, said: Mapping[str, NDArray[np.float64]], labels: NDArray[np.int64]) -> None:
+        """Note what each way of answering is worth on rows held out, and which serves."""
+        self.held_out_loss_ = {name: float(log_loss(labels, _clipped(each))) for name, each in said.items()}
+        measure = f1_score if self.objective == "f1" else matthews_corrcoef
+        self.held_out_goodness_ = {
+            name: float(measure(labels, each >= best_threshold(labels, each, self.objective)))
+            for name, each in said.items()
+        }
+        self.kept_ = max(said, key=self.held_out_goodness_.__getitem__) if self.algorithm == "best" else "mean"
 
     def _held_out(
         self, members: Sequence[Any], values: NDArray[np.float64], labels: NDArray[np.int64]

@@ -119,11 +119,13 @@ FORMULAS = (SHAFT_POWER, TEMPERATURE_DIFFERENCE, TOOL_STRAIN, APPARENT_POWER, HY
 class DerivedQuantities(TransformerMixin, BaseEstimator):  # type: ignore[misc]
     """Adds derived quantities to the columns of a frame; NaN where an input is unknown.
 
-    `derived`: what to add. Raises mlops.features.columns.ColumnsDiffer when an input is not among the columns.
+    `derived`: what to add. `replaced`: inputs that are not given on, as the quantities made of them say all that
+    matters. Raises mlops.features.columns.ColumnsDiffer when an input is not among the columns.
     """
 
-    def __init__(self, derived: Sequence[Derived] = ()) -> None:
+    def __init__(self, derived: Sequence[Derived] = (), replaced: Sequence[str] = ()) -> None:
         self.derived = derived
+        self.replaced = replaced
 
     def fit(self, X: pd.DataFrame, y: object = None) -> Self:  # noqa: N803 (sklearn's name)
         self._require(X)
@@ -134,15 +136,16 @@ class DerivedQuantities(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         check_is_fitted(self)
         self._require(X)
         added = {each.name: np.round(self._computed(each, X), DECIMALS) for each in self.derived}
-        return X.assign(**added)
+        return X.assign(**added).drop(columns=list(self.replaced))
 
     def get_feature_names_out(self, input_features: object = None) -> NDArray[np.object_]:
         check_is_fitted(self)
-        return np.array([*self.feature_names_in_, *(each.name for each in self.derived)], dtype=object)
+        kept = [name for name in self.feature_names_in_ if name not in self.replaced]
+        return np.array([*kept, *(each.name for each in self.derived)], dtype=object)
 
     @staticmethod
     def _computed(derived: Derived, frame: pd.DataFrame) -> Column:
         return derived.formula.compute(*(frame[name].to_numpy(np.float64) for name in derived.columns))
 
     def _require(self, frame: pd.DataFrame) -> None:
-        require(frame, [name for each in self.derived for name in each.columns])
+        require(frame, [*(name for each in self.derived for name in each.columns), *self.replaced])

@@ -103,10 +103,25 @@ def test_no_other_threshold_is_better_on_the_same_rows(objective: str, measure: 
     assert chosen == max(measure(labels, said >= each) for each in np.unique(said))  # type: ignore[operator]
 
 
-def test_the_held_out_loss_tells_how_good_each_member_is(fitted: FailureClassifier) -> None:
+def test_the_rows_held_out_tell_how_good_each_member_is(fitted: FailureClassifier) -> None:
     assert set(fitted.held_out_loss_) == {"RandomForestClassifier", "LGBMClassifier", "mean"}
     # The failures for no reason alone cost .03.
     assert all(0.02 < loss < 0.1 for loss in fitted.held_out_loss_.values())
+    assert all(0.8 < goodness < 1 for goodness in fitted.held_out_goodness_.values())
+
+
+@pytest.mark.parametrize("objective", ["f1", "mcc"])
+def test_what_does_best_on_rows_held_out_serves(objective: str) -> None:
+    model = classifier("best", objective=objective).fit(*spindle(1000, 1))
+    assert model.held_out_goodness_[model.kept_] == max(model.held_out_goodness_.values())
+    serving = [type(member).__name__ for member in model.members_]
+    assert serving == ([model.kept_] if model.kept_ != "mean" else ["RandomForestClassifier", "LGBMClassifier"])
+
+
+def test_a_column_that_only_goes_into_a_derived_quantity_is_asked_for_and_not_learned_from() -> None:
+    model = classifier("lightgbm", replaced=("torque",)).fit(*spindle(1000, 1))
+    assert model.columns_ == ["grade", "torque", "speed"]
+    assert model.feature_names_ == ["grade", "speed", "power"]
 
 
 def test_a_handful_of_failures_is_not_enough() -> None:

@@ -5,7 +5,6 @@ import pandas as pd
 import pytest
 from sklearn.base import clone
 
-from mlops.features.categories import Categories
 from mlops.features.columns import ColumnsDiffer
 from mlops.features.physics import (
     APPARENT_POWER,
@@ -82,14 +81,12 @@ def test_a_formula_is_not_bound_to_too_few_columns() -> None:
         Derived("power", SHAFT_POWER, ("torque",))
 
 
-def test_words_are_numbered_in_their_order_or_in_the_alphabet() -> None:
-    frame = pd.DataFrame({"grade": ["L", "H", "M"], "colour": ["red", None, "blue"], "load": [1, 2, 3]})
-    numbers = Categories({"grade": ("L", "M", "H")}).fit_transform(frame)
-    assert numbers["grade"].tolist() == [0, 2, 1]
-    assert numbers["colour"].tolist() == pytest.approx([1, np.nan, 0], nan_ok=True)
-    assert numbers["load"].tolist() == [1, 2, 3]
-
-
-def test_a_word_that_was_not_there_in_training_is_unknown() -> None:
-    categories = Categories().fit(pd.DataFrame({"grade": ["L", "M"]}))
-    assert categories.transform(pd.DataFrame({"grade": ["X"]}))["grade"].isna().all()
+def test_a_replaced_input_is_needed_and_not_given_on() -> None:
+    frame = pd.DataFrame({"torque": [40.0], "speed": [1500.0]})
+    quantities = DerivedQuantities([Derived("power", SHAFT_POWER, ("torque", "speed"))], replaced=("torque",)).fit(
+        frame
+    )
+    given = quantities.transform(frame)
+    assert list(given.columns) == quantities.get_feature_names_out().tolist() == ["speed", "power"]
+    with pytest.raises(ColumnsDiffer, match="missing: torque"):
+        quantities.transform(frame.drop(columns="torque"))

@@ -34,7 +34,7 @@ def test_what_was_measured_is_honest_and_everything_else_is_refused(table: pd.Da
 
 def test_failures_of_the_last_third_are_known_from_those_before(table: pd.DataFrame) -> None:
     labels = table[ai4i.LABEL].to_numpy(np.int64)
-    model = FailureClassifier("blend", ai4i.DERIVED, ai4i.GRADES)
+    model = FailureClassifier("random_forest", ai4i.DERIVED, ai4i.GRADES, trees=50, replaced=ai4i.REPLACED)
     figures, (fitted,) = ai4i.judge(model, table[ai4i.HONEST], labels, ai4i.protocols(labels)[-1])
     assert figures["F1"] >= 0.84
     assert fitted.columns_ == ai4i.HONEST
@@ -48,3 +48,11 @@ def test_every_row_is_judged_once_a_round_by_a_model_that_did_not_see_it() -> No
         assert all(not set(train) & set(test) for train, test in splits)
     ((train, test),) = chronological
     assert train.max() < test.min()
+
+
+def test_few_failures_make_a_wide_interval() -> None:
+    labels = np.tile([1, 0, 0, 0], 25)
+    low, high = ai4i.f1_interval(labels, labels * (np.arange(100) < 50))
+    # Half of the failures found, none said falsely: F1 is 2/3.
+    assert low < 0.55 < 2 / 3 < 0.78 < high
+    assert ai4i.f1_interval(labels, labels) == (1.0, 1.0)
