@@ -69,7 +69,7 @@ async def _body(answer: "httpx.Response") -> AsyncIterator[bytes]:
 def _client(uri: str) -> "httpx.AsyncClient":
     import httpx
 
-    from mlops.registry.mlflow_api import address
+    from mlops.registry.address import address
 
     if not uri:
         raise Refused("no_mlflow", "This installation has no MLflow (MLFLOW_TRACKING_URI=none).", 503)

@@ -11,14 +11,13 @@ from typing import Any
 import httpx
 from django.conf import settings
 
+from mlops.registry.address import PREFIX, address
+
 CONNECT_SECONDS = 1.0
 ANSWER_SECONDS = 3.0
 # Writing a version or reading a large file, from the first byte to the last.
 TRANSFER_SECONDS = 10.0
 MESSAGE = 500
-MARK = "unix://"
-# Our own server has everything below the path at which the web process shows its pages (mlops.mlflow_pages).
-PREFIX = "/models/mlflow"
 
 
 class Unavailable(Exception):
@@ -35,17 +34,6 @@ class NotFound(Exception):
 
 def is_configured() -> bool:
     return bool(settings.MLFLOW_TRACKING_URI)
-
-
-def address(uri: str) -> tuple[str, str | None]:
-    """The base of URLs, and the Unix socket to reach them through, if it is one.
-
-    >>> address("unix:///srv/run/mlflow.sock")
-    ('http://localhost/models/mlflow', '/srv/run/mlflow.sock')
-    """
-    if uri.startswith(MARK):
-        return f"http://localhost{PREFIX}", uri.removeprefix(MARK)
-    return uri.rstrip("/"), None
 
 
 @cache

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import httpx
 
-from mlops.registry.mlflow_api import PREFIX, address
+from mlops.registry.address import PREFIX, address
 from sensors import embedded
 from tests.platform import BASE_DIR
 

@@ -14,7 +14,7 @@ from django.conf import settings
 from django.core.management.base import BaseCommand
 from django.db import connection
 
-from mlops.registry.mlflow_api import PREFIX, address
+from mlops.registry.address import PREFIX, address
 from sensors import embedded
 
 DATABASE = "mlflow"
