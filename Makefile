@@ -39,9 +39,10 @@ $(VENV)/installed-base: requirements/base.txt | $(VENV)/bin/pip
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --use-pep517 --require-hashes -r $<
 	@touch $@
 
-$(VENV)/installed-dev: requirements/dev.txt | $(VENV)/bin/pip
+$(VENV)/installed-dev: requirements/dev.txt requirements/gauntlets.txt | $(VENV)/bin/pip
 	@echo "Installing the requirements for development into $(VENV) ..."
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --use-pep517 --require-hashes -r $<
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r requirements/gauntlets.txt
 	@touch $@ $(VENV)/installed-base
 
 $(VENV)/bin/pip:

@@ -100,6 +100,8 @@ def _distance(evidence: dict[str, Any]) -> str:
     score, threshold = _number(evidence, "peak_score"), _number(evidence, "threshold")
     if score is None:
         return ""
+    if isinstance(model := evidence.get("model"), str) and threshold:
+        return f"The model {model} puts it {abs(score) / threshold:,.1f} times as far from normal as its limit."
     text = f"That is {abs(score):,.1f} times the usual spread away"
     return f"{text}; the limit is {threshold:g} times." if threshold is not None else f"{text}."
 

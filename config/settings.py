@@ -34,7 +34,12 @@ ALLOWED_HOSTS = env.list("ALLOWED_HOSTS", ["localhost", "127.0.0.1", "[::1]"])
 CSRF_TRUSTED_ORIGINS: list[str] = env.list("CSRF_TRUSTED_ORIGINS", [])
 DATABASE_URL = env.str("DATABASE_URL", "")
 REDIS_URL = env.str("REDIS_URL", "")
+# Empty: the server that `manage.py up` starts; "none": no registry, the built-in detector serves everything.
 MLFLOW_TRACKING_URI = env.str("MLFLOW_TRACKING_URI", "")
+# Where MLflow keeps model files; empty: STATE_DIR/artifacts.
+MLFLOW_ARTIFACT_ROOT = env.str("MLFLOW_ARTIFACT_ROOT", "")
+# Where workers keep copies of model files; empty: STATE_DIR/models.
+_model_cache = env.str("MODEL_CACHE", "")
 # The broker whose messages are stored; empty: none (sensors.mqtt).
 MQTT_URL = env.str("MQTT_URL", "")
 MQTT_TOPICS: list[str] = env.list("MQTT_TOPICS", ["plant/{site}/{sensor...}"]) or ["plant/{site}/{sensor...}"]
@@ -151,6 +156,9 @@ _database["CONN_HEALTH_CHECKS"] = True
 DATABASES = {"default": _database}
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 REDIS_URL = REDIS_URL or embedded.redis_url(STATE_DIR)
+MLFLOW_TRACKING_URI = {"": embedded.mlflow_url(STATE_DIR), "none": ""}.get(MLFLOW_TRACKING_URI, MLFLOW_TRACKING_URI)
+MLFLOW_ARTIFACT_ROOT = MLFLOW_ARTIFACT_ROOT or str(STATE_DIR / "artifacts")
+MODEL_CACHE = Path(_model_cache or STATE_DIR / "models")
 CACHES = {
     "default": {
         "BACKEND": "django.core.cache.backends.redis.RedisCache",
@@ -198,6 +206,7 @@ CELERY_BEAT_SCHEDULE = {
     "learn profiles": {"task": "sensors.tasks.learn_profiles", "schedule": 10.0, "options": {"expires": 10}},
     "look for sensor faults": {"task": "sensors.tasks.look_for_faults", "schedule": 10.0, "options": {"expires": 10}},
     "alert of sensor faults": {"task": "alerts.tasks.alert_of_faults", "schedule": 5.0, "options": {"expires": 5}},
+    "resume training": {"task": "mlops.tasks.resume_training", "schedule": 30.0, "options": {"expires": 30}},
     "set anomalies of faulty sensors aside": {
         "task": "mlops.tasks.set_faulty_aside",
         "schedule": 10.0,

@@ -53,7 +53,7 @@ def embedded_servers(*, database: bool, broker: bool) -> list[Program]:
 
 
 def app_programs() -> list[Program]:
-    """Everything that runs our own code."""
+    """Everything that runs our own code and that /health waits for."""
     python, celery = sys.executable, [str(BIN / "celery"), "--app", "config", "--quiet"]
     web = [str(BIN / "granian"), "--interface", "asginl", "--loop", "uvloop", "--log-level", "warning"]
     programs = [
@@ -68,17 +68,26 @@ def app_programs() -> list[Program]:
     return programs
 
 
+def later_programs() -> list[Program]:
+    """What takes long to start and nobody waits for: started once /health answers, so as not to delay it."""
+    own_mlflow = bool(embedded.mlflow_url(settings.STATE_DIR) == settings.MLFLOW_TRACKING_URI)
+    return [Program("mlflow", [sys.executable, "manage.py", "mlflow_server"])] if own_mlflow else []
+
+
 class Supervisor:
-    """A running supervisord with two groups: `servers`, started at once, and `app`, started by `start_app`.
+    """A running supervisord with groups of programs: `servers`, started at once, and others, started by `start`.
+    They stop the other way round.
 
     `directory` is private to this run and holds its configuration and its control socket.
     """
 
-    def __init__(self, servers: list[Program], app: list[Program], directory: Path, log_directory: Path) -> None:
+    def __init__(self, groups: dict[str, list[Program]], directory: Path, log_directory: Path) -> None:
         self.socket = directory / "supervisor.sock"
+        groups = {group: programs for group, programs in groups.items() if programs}
+        self.groups = list(groups)
         config = directory / "supervisord.conf"
         with open(config, "w") as file:
-            _configuration(servers, app, self.socket, log_directory).write(file)
+            _configuration(groups, self.socket, log_directory).write(file)
         environment = os.environ | {MARK: str(settings.STATE_DIR), "STATE_DIR": str(settings.STATE_DIR)}
         environment |= {"PYTHONUNBUFFERED": "1"}
         if sys.stdout.isatty():
@@ -94,13 +103,16 @@ class Supervisor:
     def running(self) -> bool:
         return self.process.poll() is None
 
-    def start_app(self) -> None:
+    def start(self, group: str) -> None:
+        """Start the programs of a group, if it has any, without waiting for them."""
+        if group not in self.groups:
+            return
         transport = SupervisorTransport(None, None, f"unix://{self.socket}")
         with xmlrpc.client.ServerProxy("http://127.0.0.1", transport) as control:
-            control.supervisor.startProcessGroup("app", False)
+            control.supervisor.startProcessGroup(group, False)
 
     def stop(self) -> None:
-        """Stop the app, then the servers, then supervisord; returns when nothing runs any more."""
+        """Stop the groups, the servers last, then supervisord; returns when nothing runs any more."""
         if self.running():
             self.process.terminate()
             self.process.wait()
@@ -131,7 +143,7 @@ def _is_marked(process: psutil.Process) -> bool:
         return False
 
 
-def _configuration(servers: list[Program], app: list[Program], socket: Path, log_directory: Path) -> RawConfigParser:
+def _configuration(groups: dict[str, list[Program]], socket: Path, log_directory: Path) -> RawConfigParser:
     config = RawConfigParser()
     config["supervisord"] = {
         "nodaemon": "true",
@@ -147,9 +159,8 @@ def _configuration(servers: list[Program], app: list[Program], socket: Path, log
         "supervisor.rpcinterface_factory": "supervisor.rpcinterface:make_main_rpcinterface"
     }
     # Groups stop one after the other, the highest priority number first; the programs of a group stop together.
-    for group, priority, programs in (("servers", 1, servers), ("app", 2, app)):
-        if programs:
-            config[f"group:{group}"] = {"programs": ",".join(p.name for p in programs), "priority": str(priority)}
+    for priority, (group, programs) in enumerate(groups.items(), 1):
+        config[f"group:{group}"] = {"programs": ",".join(p.name for p in programs), "priority": str(priority)}
         for program in programs:
             config[f"program:{program.name}"] = _section(program, log_directory) | {
                 "autostart": "true" if group == "servers" else "false"

@@ -2,7 +2,7 @@ from django.contrib import admin
 from django.db.models import Model
 from django.http import HttpRequest
 
-from mlops.models import Anomaly, Baseline, ValidationPolicy
+from mlops.models import Anomaly, Baseline, Deployment, ModelVersion, TrainingRun, ValidationPolicy
 from sensors.admin import ReadOnly, SiteScopedAdmin, VisibleRelatedFilter
 
 
@@ -43,3 +43,30 @@ class ValidationPolicyAdmin(SiteScopedAdmin):
 
     def get_readonly_fields(self, request: HttpRequest, obj: Model | None = None) -> list[str]:
         return ["site"] if obj else []
+
+
+@admin.register(TrainingRun)
+class TrainingRunAdmin(ReadOnly, SiteScopedAdmin):
+    list_display = ["sensor", "state", "said", "asked_by", "asked_at", "version"]
+    list_filter = ["state", ("sensor__site", VisibleRelatedFilter)]
+    list_select_related = ["sensor", "asked_by", "version"]
+
+
+@admin.register(ModelVersion)
+class ModelVersionAdmin(ReadOnly, SiteScopedAdmin):
+    list_display = ["name", "version", "purpose", "site", "size_bytes", "created_at"]
+    list_filter = ["purpose", ("site", VisibleRelatedFilter)]
+    list_select_related = ["site"]
+    search_fields = ["name", "run_id", "sha256"]
+    date_hierarchy = "created_at"
+
+
+@admin.register(Deployment)
+class DeploymentAdmin(ReadOnly, SiteScopedAdmin):
+    """The ledger; what is in service is seen and withdrawn on the page "Models"."""
+
+    list_display = ["version", "purpose", "scope_label", "site", "since", "by", "why", "until", "ended_by", "rejected"]
+    list_filter = ["purpose", ("until", admin.EmptyFieldListFilter), "rejected", ("site", VisibleRelatedFilter)]
+    list_select_related = ["version", "sensor", "asset", "site", "by", "ended_by"]
+    search_fields = ["version__name", "sensor__sensor_id", "asset__name", "why"]
+    date_hierarchy = "since"

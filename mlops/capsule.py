@@ -5,16 +5,17 @@ that is stored elsewhere.
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
-from mlops.events import Event
-from mlops.models import Anomaly
-from mlops.validation import Candidate, Decision, Parameters, validate
+import numpy as np
 
-DETECTOR = "robust statistics"
+from mlops.events import Event
+from mlops.measures import ByBaseline, Judged, model_scores
+from mlops.models import Anomaly, ModelVersion
+from mlops.registry.loading import load_version
+from mlops.validation import Candidate, Decision, Parameters, validate
 
 
 def freeze(event: Event, candidate: Candidate, parameters: Parameters) -> dict[str, Any]:
     return {
-        "detector": DETECTOR,
         "event": event.as_json(),
         "candidate": asdict(candidate),
         "parameters": asdict(parameters),
@@ -37,21 +38,42 @@ class Replay:
 def replay(evidence: dict[str, Any]) -> Replay:
     """Score the frozen readings and decide again.
 
-    Raises KeyError, TypeError or ValueError when the evidence holds no whole capsule.
+    Raises KeyError, TypeError or ValueError when the evidence holds no whole capsule, and NotLoaded when the model that
+    scored them cannot be had.
     """
     capsule = evidence["capsule"]
-    event = Event.from_json(capsule["event"])
-    frozen = Candidate(**capsule["candidate"])
+    frozen = Event.from_json(capsule["event"])
+    event = replace(frozen, peak=_scored_again([frozen.peak])[0], window=tuple(_scored_again(list(frozen.window))))
+    told = Candidate(**capsule["candidate"])
     candidate = replace(
-        frozen,
+        told,
         peak=abs(event.peak.score),
         limit=event.peak.limit,
         hits=event.hits,
-        baseline_readings=event.peak.profile.readings,
+        baseline_readings=event.peak.basis.readings,
         circumstances=event.circumstances,
     )
     decision = validate(candidate, Parameters(**capsule["parameters"]))
     now = asdict(candidate) | decision.evidence()
-    then = asdict(frozen) | {name: evidence[name] for name in decision.evidence()}
+    then = asdict(told) | {name: evidence[name] for name in decision.evidence()}
     differences = [f"{name}: {then[name]!r}, now {now[name]!r}" for name in now if then[name] != now[name]]
     return Replay(decision, differences)
+
+
+def _scored_again(readings: list[Judged]) -> list[Judged]:
+    """Consecutive readings, scored by what the last of them holds, or each by its own baseline."""
+    basis = readings[-1].basis
+    if basis.model is None:
+        return [_by_baseline(reading) for reading in readings]
+    timestamps, values = np.array(basis.timestamps, np.int64), np.array(basis.values)
+    artifact = load_version(ModelVersion.objects.get(pk=basis.model))
+    scores = dict(zip(timestamps.tolist(), model_scores(artifact, timestamps, values).tolist(), strict=True))
+    return [replace(reading, score=scores[reading.at], limit=1.0) for reading in readings]
+
+
+def _by_baseline(reading: Judged) -> Judged:
+    profile = reading.basis.profile
+    if profile is None:
+        return replace(reading, score=0.0, counts=False)
+    measure = ByBaseline(np.array([reading.at]), np.array([reading.value]), [profile], np.zeros(1, np.int64))
+    return replace(reading, score=float(measure.scores[0]), limit=float(measure.limits[0]))

@@ -52,7 +52,7 @@ def candidate_of(sensor: Sensor, event: Event, parameters: Parameters) -> Candid
         peak=abs(event.peak.score),
         limit=event.peak.limit,
         hits=event.hits,
-        baseline_readings=event.peak.profile.readings,
+        baseline_readings=event.peak.basis.readings,
         circumstances=event.circumstances,
         volatility=_volatility(sensor, event, parameters.stability_window),
         flat=flat,
@@ -69,7 +69,7 @@ def candidate_of(sensor: Sensor, event: Event, parameters: Parameters) -> Candid
 def _volatility(sensor: Sensor, event: Event, count: int) -> float | None:
     [(timestamps, values)] = history.spans([history.Span(sensor.pk, event.start, event.start)], context=count)
     before = values[timestamps < event.start]
-    return float(np.std(before)) / event.peak.profile.spread if len(before) == count else None
+    return float(np.std(before)) / event.peak.basis.spread if len(before) == count else None
 
 
 def _movement(sensor: Sensor, event: Event) -> tuple[bool, int, int]:

@@ -5,35 +5,27 @@ Readings under other circumstances (somebody works on the machine, the sensor is
 events of their own: what happens during maintenance must neither excuse nor swallow what comes after it.
 """
 
+import math
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from mlops.detectors import robust
-from mlops.detectors.robust import Profile
+from mlops.measures import Judged, Measure, N
 from mlops.models import Anomaly
 
-# Robust standard deviations from normal at which a reading is anomalous.
-LIMIT = 4.0
-# Until a baseline has seen a whole day it knows nothing of the daily cycle: the limit is this many times higher. A slow
-# swing that has just turned looks flat; when the history has doubled, it has moved by about 12 of the spreads seen so
-# far.
-SHORT_HISTORY_FACTOR = 3.0
 # A single reading this many times beyond the limit is recorded even if nothing follows.
 EXTREME_FACTOR = 3.0
 # Anomalous readings with smaller gaps between them belong to one event: machines come back slowly, alerts should not
 # flap.
 EVENT_GAP = timedelta(hours=6)
 EVENT_GAP_US = EVENT_GAP // timedelta(microseconds=1)
-# An anomaly is confirmed when this many of a sensor's last readings were anomalous: a single spike is rarely a machine.
-K, N = 3, 5
-# Fewer readings than these are no baseline to measure anything against: the spread of 20 normal readings lies within
-# about a third of the true one, which the wide limit of a sensor's first day bears.
-ENOUGH_READINGS = 20
+# An anomaly is confirmed when this many of a sensor's last N readings were anomalous: a single spike is rarely a
+# machine.
+K = 3
 
 Circumstances = Anomaly.Circumstances
 # The circumstances of each of these times (microseconds UTC).
@@ -41,34 +33,9 @@ Look = Callable[[NDArray[np.int64]], Sequence[Circumstances]]
 
 
 @dataclass(frozen=True)
-class Judged:
-    """A reading and what it was measured against. `counts` is false for one under other circumstances, and for one that
-    nothing is known to measure by.
-    """
-
-    at: int
-    value: float
-    profile: Profile
-    counts: bool = True
-
-    @property
-    def score(self) -> float:
-        """Distance from normal in spreads."""
-        return float(robust.score([self.profile], _FIRST, np.array([self.at]), np.array([self.value]))[0])
-
-    @property
-    def expected(self) -> float:
-        return float(robust.expected([self.profile], _FIRST, np.array([self.at]))[0])
-
-    @property
-    def limit(self) -> float:
-        return limit_of(self.profile)
-
-
-@dataclass(frozen=True)
 class Event:
     """A stretch from `start` to `end` (microseconds UTC) with its strongest reading, and the up to N consecutive
-    readings of which the most were anomalous.
+    readings of which the most were anomalous. What the window's scores rest on is with its last reading.
     """
 
     circumstances: Circumstances
@@ -79,58 +46,43 @@ class Event:
 
     @property
     def hits(self) -> int:
-        return sum(reading.counts and abs(reading.score) >= reading.limit for reading in self.window)
+        return sum(reading.is_hit for reading in self.window)
 
     def as_json(self) -> dict[str, Any]:
-        return asdict(self)
+        return {
+            "circumstances": self.circumstances,
+            "start": self.start,
+            "end": self.end,
+            "peak": self.peak.as_json(),
+            "window": [reading.as_json() for reading in self.window],
+        }
 
     @classmethod
     def from_json(cls, sent: dict[str, Any]) -> "Event":
         """Raises KeyError, TypeError or ValueError when it is none."""
-        window = tuple(_judged(reading) for reading in sent["window"])
+        window = tuple(Judged.from_json(reading) for reading in sent["window"])
         circumstances = Circumstances(sent["circumstances"])
-        return cls(circumstances, sent["start"], sent["end"], _judged(sent["peak"]), window)
-
-
-_FIRST = np.zeros(1, np.int64)
-_NOTHING = Profile(readings=0, span_seconds=0.0, median=0.0, spread=1.0)
-
-
-def limit_of(profile: Profile) -> float:
-    return LIMIT * (1 if profile.spans_a_day else SHORT_HISTORY_FACTOR)
+        return cls(circumstances, sent["start"], sent["end"], Judged.from_json(sent["peak"]), window)
 
 
 def normal(timestamps: NDArray[np.int64]) -> list[Circumstances]:
     return [Circumstances.NORMAL] * len(timestamps)
 
 
-def find_events(
-    timestamps: NDArray[np.int64],
-    values: NDArray[np.float64],
-    profiles: list[Profile | None],
-    which: NDArray[np.int64],
-    since: int,
-    look: Look = normal,
-) -> list[Event]:
+def find_events(measure: Measure, since: int, look: Look = normal) -> list[Event]:
     """The events among readings in time order; readings before `since` (microseconds UTC) are context only.
 
-    `profiles[which[i]]` is the baseline of reading i; readings without one cannot be judged. `look` is asked only when
-    something is anomalous. With N - 1 readings of context on both sides, the events of the pieces of a series, joined,
-    are those of the series.
+    `look` is asked only when something is anomalous. With N - 1 readings of context on both sides whose scores are
+    right, the events of the pieces of a series, joined, are those of the series.
     """
     # What cannot be judged keeps its place: left out, the readings around it would be neighbours in the whole of a
     # series and not in its pieces.
-    judged = np.array([profile is not None for profile in profiles], bool)[which]
-    if not judged.any():
-        return []
-    known = [profile or _NOTHING for profile in profiles]
-    scores = np.abs(robust.score(known, which, timestamps, values))
-    limits = np.array([limit_of(profile) for profile in known])[which]
+    judged = np.isfinite(measure.scores)
+    timestamps, scores, limits = measure.timestamps, np.abs(measure.scores), measure.limits
     anomalous = judged & (scores >= limits)
     if not anomalous.any():
         return []
-    new = np.array([profile.readings < ENOUGH_READINGS for profile in known])[which]
-    circumstances = np.where(new, Circumstances.NEW, np.array(look(timestamps), dtype=object))
+    circumstances = np.where(measure.new, Circumstances.NEW, np.array(look(timestamps), dtype=object))
     events = []
     for kind in dict.fromkeys(circumstances[anomalous].tolist()):
         counts = judged & (circumstances == kind)
@@ -141,13 +93,17 @@ def find_events(
         begins = timestamps[_first_of_window(anomalous & counts)[notable]]
         gaps = np.flatnonzero(begins[1:] - timestamps[notable[:-1]] > EVENT_GAP_US) + 1
         for part in np.split(np.arange(len(notable)), gaps) if len(notable) else []:
-            strongest, fullest = (notable[part[np.argmax(of[notable[part]])]] for of in (scores, hits))
-            readings = [
-                Judged(int(timestamps[i]), float(values[i]), known[which[i]], bool(counts[i]))
-                for i in (strongest, *range(max(0, fullest - N + 1), fullest + 1))
-            ]
-            start, end = int(begins[part].min()), int(timestamps[notable[part[-1]]])
-            events.append(Event(kind, start, end, readings[0], tuple(readings[1:])))
+            strongest, fullest = (int(notable[part[np.argmax(of[notable[part]])]]) for of in (scores, hits))
+            first = max(0, fullest - N + 1)
+            before = [_judged(measure, row, bool(counts[row]), None) for row in range(first, fullest)]
+            event = Event(
+                kind,
+                int(begins[part].min()),
+                int(timestamps[notable[part[-1]]]),
+                _judged(measure, strongest, True, strongest),
+                (*before, _judged(measure, fullest, True, first)),
+            )
+            events.append(event)
     return events
 
 
@@ -168,6 +124,8 @@ def _first_of_window(marked: NDArray[np.bool_]) -> NDArray[np.int64]:
     return first
 
 
-def _judged(sent: dict[str, Any]) -> Judged:
-    profile = Profile(**(sent["profile"] | {"hour_offsets": tuple(sent["profile"]["hour_offsets"])}))
-    return Judged(**(sent | {"profile": profile}))
+def _judged(measure: Measure, row: int, counts: bool, first: int | None) -> Judged:
+    """A row as it is frozen, with what the scores of the rows from `first` to it rest on."""
+    score, limit = float(measure.scores[row]), float(measure.limits[row])
+    at, value = int(measure.timestamps[row]), float(measure.values[row])
+    return Judged(at, value, score if math.isfinite(score) else 0.0, limit, measure.basis(row, first), counts)

@@ -1,12 +1,22 @@
-"""What the detectors learned and what they found."""
+"""What the detectors learned, which models serve what, and what was found."""
 
+from django.conf import settings
 from django.contrib.postgres.fields import ArrayField
 from django.core.validators import MaxValueValidator, MinValueValidator
 from django.db import models
+from django.db.models import Q
 
 from alerts.models import Alert
-from mlops.querysets import AnomalyQuerySet, BaselineQuerySet, ValidationPolicyQuerySet
-from sensors.models import Sensor, Site
+from mlops.querysets import (
+    AnomalyQuerySet,
+    BaselineQuerySet,
+    DeploymentQuerySet,
+    ModelVersionQuerySet,
+    TrainingRunQuerySet,
+    ValidationPolicyQuerySet,
+)
+from sensors.models import Asset, Sensor, Site
+from sensors.units import Kind
 
 SHARE = [MinValueValidator(0.0), MaxValueValidator(1.0)]
 
@@ -105,7 +115,9 @@ class Anomaly(models.Model):
     end = models.DateTimeField()
     peak_at = models.DateTimeField()
     peak_value = models.FloatField()
-    peak_score = models.FloatField(help_text="Distance from the baseline in robust standard deviations.")
+    peak_score = models.FloatField(
+        help_text="Distance from normal in robust standard deviations, or in limits of the model that said so."
+    )
     historical = models.BooleanField(default=False)
     circumstances = models.CharField(
         max_length=10,
@@ -126,3 +138,148 @@ class Anomaly(models.Model):
 
     def __str__(self) -> str:
         return f"{self.sensor} {self.start:%Y-%m-%d %H:%M}"
+
+    @property
+    def distance(self) -> str:
+        """The peak's distance from normal, with its unit."""
+        return f"{self.peak_score:.1f} {'× limit' if 'model' in self.evidence else 'σ'}"
+
+
+class Purpose(models.TextChoices):
+    """What a model is asked for."""
+
+    SENSOR_ANOMALY = "sensor_anomaly", "anomalies of a sensor"
+    ASSET_ANOMALY = "asset_anomaly", "anomalies of an asset"
+    FAILURE = "failure", "failures of an asset"
+
+
+class ModelVersion(models.Model):
+    """A trained model as it lies in the registry, and the digest without which nobody unpickles it.
+
+    Rows never change. MLflow knows more (runs, parameters, plots); what serving needs stands here, so that it does not
+    depend on MLflow's database. Without a site, the model learned from several or from none of them.
+    """
+
+    name = models.CharField(max_length=200)
+    version = models.PositiveIntegerField()
+    purpose = models.CharField(max_length=20, choices=Purpose.choices)
+    site = models.ForeignKey(Site, on_delete=models.PROTECT, null=True, blank=True, related_name="model_versions")
+    run_id = models.CharField(max_length=64)
+    path = models.CharField(max_length=500, help_text="Of the artifact, below the root of MLflow's artifacts.")
+    sha256 = models.CharField(max_length=64)
+    size_bytes = models.PositiveBigIntegerField()
+    metrics = models.JSONField(default=dict, blank=True)
+    tags = models.JSONField(default=dict, blank=True)
+    created_at = models.DateTimeField(auto_now_add=True)
+
+    objects = ModelVersionQuerySet.as_manager()
+
+    class Meta:
+        ordering = ["name", "-version"]
+        permissions = [("open_mlflow", "Can open MLflow's own pages")]
+        constraints = [models.UniqueConstraint(fields=["name", "version"], name="model_version_once")]
+
+    def __str__(self) -> str:
+        return f"{self.name} v{self.version}"
+
+
+class Deployment(models.Model):
+    """Which model version serves a sensor, an asset, or a kind of sensors (of one site, or of all), since when and why.
+
+    One at most is in service per scope and purpose. `rejected` says that it was taken back, and not only replaced by a
+    newer one: it never serves again in the newer one's place.
+    """
+
+    version = models.ForeignKey(ModelVersion, on_delete=models.PROTECT, related_name="deployments")
+    purpose = models.CharField(max_length=20, choices=Purpose.choices)
+    site = models.ForeignKey(Site, on_delete=models.PROTECT, null=True, blank=True, related_name="deployments")
+    sensor = models.ForeignKey(Sensor, on_delete=models.PROTECT, null=True, blank=True, related_name="deployments")
+    asset = models.ForeignKey(Asset, on_delete=models.PROTECT, null=True, blank=True, related_name="deployments")
+    kind = models.CharField(max_length=20, choices=Kind.choices, blank=True)
+    since = models.DateTimeField()
+    by = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.PROTECT, null=True, blank=True, related_name="+")
+    why = models.CharField(max_length=500)
+    until = models.DateTimeField(null=True, blank=True)
+    ended_by = models.ForeignKey(
+        settings.AUTH_USER_MODEL, on_delete=models.PROTECT, null=True, blank=True, related_name="+"
+    )
+    ended_why = models.CharField(max_length=500, blank=True)
+    rejected = models.BooleanField(default=False)
+
+    objects = DeploymentQuerySet.as_manager()
+
+    class Meta:
+        ordering = ["-since", "-pk"]
+        constraints = [
+            models.CheckConstraint(
+                name="deployment_has_one_scope",
+                condition=Q(sensor__isnull=False, asset__isnull=True, kind="", site__isnull=False)
+                | Q(sensor__isnull=True, asset__isnull=False, kind="", site__isnull=False)
+                | Q(sensor__isnull=True, asset__isnull=True) & ~Q(kind=""),
+            ),
+            models.UniqueConstraint(
+                fields=["purpose", "sensor"],
+                condition=Q(until__isnull=True, sensor__isnull=False),
+                name="one_deployment_per_sensor",
+            ),
+            models.UniqueConstraint(
+                fields=["purpose", "asset"],
+                condition=Q(until__isnull=True, asset__isnull=False),
+                name="one_deployment_per_asset",
+            ),
+            models.UniqueConstraint(
+                fields=["purpose", "kind", "site"],
+                condition=Q(until__isnull=True) & ~Q(kind=""),
+                nulls_distinct=False,
+                name="one_deployment_per_kind",
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.version} for {self.scope_label()}"
+
+    def scope_label(self) -> str:
+        """The scope as a person would name it."""
+        if self.sensor or self.asset:
+            return str(self.sensor or self.asset)
+        return f"every {self.get_kind_display().lower()} sensor" + (f" of {self.site}" if self.site else "")
+
+
+class TrainingRun(models.Model):
+    """Somebody asked for a model of a sensor; how far that is and what came of it. What serves is left as it is until a
+    better model is registered.
+    """
+
+    class State(models.TextChoices):
+        WAITING = "waiting"
+        RUNNING = "running"
+        DONE = "done"
+        FAILED = "failed"
+
+    UNFINISHED = (State.WAITING, State.RUNNING)
+
+    sensor = models.ForeignKey(Sensor, on_delete=models.PROTECT, related_name="training_runs")
+    state = models.CharField(max_length=10, choices=State.choices, default=State.WAITING)
+    said = models.CharField(max_length=500, blank=True, help_text="The step it is at, or what came of it.")
+    asked_by = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.PROTECT, related_name="+")
+    asked_at = models.DateTimeField(auto_now_add=True)
+    # Renewed with every step: one that has said nothing for long lost its worker.
+    told_at = models.DateTimeField(auto_now=True)
+    version = models.ForeignKey(ModelVersion, on_delete=models.PROTECT, null=True, blank=True, related_name="+")
+
+    objects = TrainingRunQuerySet.as_manager()
+
+    class Meta:
+        ordering = ["-pk"]
+        constraints = [
+            models.UniqueConstraint(
+                fields=["sensor"], condition=Q(state__in=("waiting", "running")), name="one_training_at_a_time"
+            )
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.sensor} {self.asked_at:%Y-%m-%d %H:%M}"
+
+    @property
+    def is_at_work(self) -> bool:
+        return self.state in self.UNFINISHED

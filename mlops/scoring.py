@@ -22,11 +22,14 @@ from numpy.typing import NDArray
 
 from alerts import lifecycle
 from alerts.models import Alert, Severity, State
-from mlops import baselines, capsule, validation, withdrawal
+from mlops import baselines, capsule, deployments, validation, withdrawal
 from mlops.context import candidate_of, circumstances_of, parameters_for
-from mlops.events import EVENT_GAP, Circumstances, Event, N, find_events, joined
-from mlops.models import Anomaly
+from mlops.events import EVENT_GAP, Circumstances, Event, find_events, joined
+from mlops.measures import ByBaseline, ByModel, Measure, N
+from mlops.models import Anomaly, ModelVersion
 from mlops.querysets import AnomalyQuerySet
+from mlops.registry import loading
+from mlops.registry.loading import Served
 from sensors import history, outbox
 from sensors.arrays import any_of
 from sensors.checks import SPAN_GAP_US
@@ -133,16 +136,29 @@ def _events(
     settled: dict[int, int],
     look: Callable[[int, NDArray[np.int64]], list[Circumstances]] = circumstances_of,
 ) -> Iterator[tuple[int, Event]]:
+    served = _served({span.sensor for span in spans})
+    modelled = [span for span in spans if span.sensor in served]
+    plain = [span for span in spans if span.sensor not in served]
+    for span, measure in (*_by_baseline(plain), *_by_model(modelled, served)):
+        # Nothing before the resolution of an alert counts, neither as an anomaly nor as the beginning of one.
+        measure.scores[measure.timestamps <= settled.get(span.sensor, 0)] = np.nan
+        for event in find_events(measure, span.first, partial(look, span.sensor)):
+            yield span.sensor, event
+
+
+def _served(sensors: set[int]) -> dict[int, Served]:
+    """The models that serve these sensors and can be had now; the built-in detector serves the others."""
+    found = {sensor: loading.load(row) for sensor, row in deployments.serving_sensors(sensors).items()}
+    return {sensor: served for sensor, served in found.items() if served}
+
+
+def _by_baseline(spans: list[Span]) -> Iterator[tuple[Span, Measure]]:
     series = history.spans(spans, context=N - 1)
     firsts = history.firsts([span.sensor for span in spans])
-    blocks_of = []
-    for number, span in enumerate(spans):
-        timestamps, values = series[number]
-        if span.sensor in settled:
-            # Nothing before the resolution counts, neither as an anomaly nor as the beginning of one.
-            keep = timestamps > settled[span.sensor]
-            series[number] = timestamps, values = timestamps[keep], values[keep]
-        blocks_of.append(baselines.block_starts(timestamps, span.sensor, firsts.get(span.sensor, 0)))
+    blocks_of = [
+        baselines.block_starts(timestamps, span.sensor, firsts.get(span.sensor, 0))
+        for span, (timestamps, _) in zip(spans, series, strict=True)
+    ]
     wanted = {
         (span.sensor, int(start)) for span, starts in zip(spans, blocks_of, strict=True) for start in np.unique(starts)
     }
@@ -150,8 +166,19 @@ def _events(
     for span, (timestamps, values), starts in zip(spans, series, blocks_of, strict=True):
         blocks, which = np.unique(starts, return_inverse=True)
         found = [profiles[span.sensor, int(start)] for start in blocks]
-        for event in find_events(timestamps, values, found, which, span.first, partial(look, span.sensor)):
-            yield span.sensor, event
+        if len(timestamps):
+            yield span, ByBaseline(timestamps, values, found, which)
+
+
+def _by_model(spans: list[Span], served: dict[int, Served]) -> Iterator[tuple[Span, Measure]]:
+    """The rows that a score rests on lie before it, and a late reading changes the scores of as many after it."""
+    if not spans:
+        return
+    context = max(served[span.sensor].artifact.model.context for span in spans) + N - 1
+    for span, (timestamps, values) in zip(spans, history.spans(spans, context), strict=True):
+        if len(timestamps):
+            model = served[span.sensor]
+            yield span, ByModel(timestamps, values, model.artifact, model.version.pk)
 
 
 def _record(sensor: Sensor, event: Event, historical: bool) -> None:
@@ -209,17 +236,19 @@ def _state(anomaly: Anomaly, event: Event) -> None:
         "peak_value": peak.value,
         "peak_score": peak.score,
         "peak_at": anomaly.peak_at.isoformat(),
-        "expected": peak.expected,
-        "spread": peak.profile.spread,
+        "expected": peak.basis.expected,
+        "spread": peak.basis.spread,
         "threshold": peak.limit,
         "start": anomaly.start.isoformat(),
         "end": anomaly.end.isoformat(),
         "hits": event.hits,
         "window": N,
-        "baseline_readings": peak.profile.readings,
-        "baseline_days": round(peak.profile.span_seconds / 86_400, 2),
+        "baseline_readings": peak.basis.readings,
+        "baseline_days": round(peak.basis.span_seconds / 86_400, 2),
         "capsule": frozen,
     }
+    if peak.basis.model is not None:
+        anomaly.evidence["model"] = str(ModelVersion.objects.get(pk=peak.basis.model))
     anomaly.evidence |= decision.evidence()
 
 

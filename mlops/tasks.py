@@ -4,7 +4,7 @@ from datetime import timedelta
 from celery import shared_task
 from django.utils import timezone
 
-from mlops import withdrawal
+from mlops import trainer, training_runs, withdrawal
 from mlops.models import Baseline
 from sensors.retention import TURN_SECONDS, delete_in_steps
 
@@ -24,3 +24,15 @@ def forget_baselines() -> None:
 def set_faulty_aside() -> None:
     """Withdraw anomalies that were the fault of their sensor."""
     withdrawal.set_faulty_aside()
+
+
+@shared_task
+def train(run_id: int) -> None:
+    """Train the model that somebody asked for."""
+    trainer.carry_out(run_id)
+
+
+@shared_task
+def resume_training() -> None:
+    """Find training runs whose worker or message was lost."""
+    training_runs.resume(timezone.now())

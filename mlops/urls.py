@@ -5,6 +5,13 @@ from mlops import views
 app_name = "mlops"
 urlpatterns = [
     path("validation/", views.validation, name="validation"),
+    path("", views.models, name="models"),
+    path("train/", views.train, name="train"),
+    path("training/", views.training, name="training"),
+    path("<int:pk>/evict/", views.evict, name="evict"),
+    path("<int:pk>/withdraw/", views.withdraw, name="withdraw"),
+    path("mlflow/", views.mlflow, name="mlflow"),
+    path("mlflow/<path:path>", views.mlflow, name="mlflow-path"),
     path("assets/<int:pk>/", views.for_asset, name="for-asset"),
     path("assets/<int:pk>/marks.json", views.marks, name="marks"),
 ]

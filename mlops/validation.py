@@ -6,7 +6,9 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from mlops.events import ENOUGH_READINGS, K, N
+from mlops.detectors.robust import ENOUGH_READINGS
+from mlops.events import K
+from mlops.measures import N
 from mlops.models import Anomaly, ValidationPolicy
 
 PERSISTENCE_WEIGHT, STRENGTH_WEIGHT = 0.6, 0.4
@@ -44,7 +46,7 @@ PRESETS = {
 
 @dataclass(frozen=True)
 class Candidate:
-    """What validation looks at. `peak` and `limit` are in robust standard deviations; `hits` counts of the last N
+    """What validation looks at. `peak` and `limit` are distances from normal in one unit; `hits` counts of the last N
     readings.
 
     The rest is what was known of the sensor and its surroundings (`mlops.context`). `volatility`: the spread of the
@@ -141,7 +143,7 @@ def persistence(candidate: Candidate, _: Parameters) -> Layer:
 
 
 def strength(candidate: Candidate, _: Parameters) -> Layer:
-    detail = f"The peak is {candidate.peak:.1f} standard deviations from normal; the limit is {candidate.limit:.1f}."
+    detail = f"The peak lies {candidate.peak / candidate.limit:.1f} times as far from normal as the limit."
     change = STRENGTH_WEIGHT * min(1.0, candidate.peak / (2 * candidate.limit))
     return Layer("strength", candidate.peak >= candidate.limit, detail, change)
 

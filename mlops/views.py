@@ -1,22 +1,30 @@
 from datetime import timedelta
 from typing import Any
 
+import redis
 from django.contrib.auth.decorators import permission_required
-from django.http import HttpResponse, JsonResponse
+from django.db.models import QuerySet
+from django.http import HttpResponse, HttpResponseBase, JsonResponse
 from django.shortcuts import get_object_or_404, render
 from django.urls import reverse
 from django.utils import timezone
-from django.views.decorators.http import require_safe
+from django.views.decorators.csrf import csrf_exempt
+from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
+from mlops import deployments, mlflow_pages, training_runs
 from mlops.hindsight import hindsight
-from mlops.models import Anomaly
-from sensors.models import Asset
-from sensors.pages import Request, overlapping
+from mlops.models import Anomaly, Deployment, TrainingRun
+from mlops.registry import figures
+from sensors.errors import Refused
+from sensors.models import Asset, Sensor
+from sensors.pages import Page, Request, act, overlapping, page_of
 from sensors.wording import for_machines
 
 PANEL_ROWS = 10
 MAX_MARKS = 500
 HINDSIGHT_DAYS = 180
+# More than these nobody finds in a list; `manage.py train` takes any.
+MOST_SENSORS = 2_000
 
 
 @require_safe
@@ -59,3 +67,106 @@ def _mark(anomaly: Anomaly) -> dict[str, Any]:
         "confidence": anomaly.confidence,
         "alert": reverse("alerts:alert", args=[anomaly.alert_id]) if anomaly.alert_id else None,
     }
+
+
+@require_safe
+@permission_required("mlops.view_deployment", raise_exception=True)
+def models(request: Request) -> HttpResponse:
+    """What serves what, and how it does."""
+    in_service = Deployment.objects.in_service().visible_to(request.user)
+    page = page_of(in_service.select_related("version", "sensor", "asset", "site", "by"), request)
+    context = {
+        "page": page,
+        "counted": _with_figures(page),
+        "runs": _runs(request),
+        "sensors": _trainable(request)[:MOST_SENSORS],
+    }
+    return render(request, "mlops/models.html", context)
+
+
+@require_safe
+@permission_required("mlops.view_trainingrun", raise_exception=True)
+def training(request: Request) -> HttpResponse:
+    return render(request, "mlops/_training.html", {"runs": _runs(request)})
+
+
+@require_POST
+@permission_required("mlops.add_trainingrun", raise_exception=True)
+def train(request: Request) -> HttpResponse:
+    """Have a model of a sensor trained."""
+    key = request.POST.get("sensor", "")
+    sensor = get_object_or_404(_trainable(request), pk=int(key) if key.isdecimal() and len(key) < 18 else 0)
+    done = f"A model of {sensor} is being trained; it serves when it is better than what does."
+    return act(request, lambda: training_runs.ask(sensor, request.user), done=done, then=reverse("mlops:models"))
+
+
+def _trainable(request: Request) -> QuerySet[Sensor]:
+    return Sensor.objects.active().visible_to(request.user).select_related("asset").order_by("sensor_id")
+
+
+def _runs(request: Request) -> list[TrainingRun]:
+    rows = TrainingRun.objects.visible_to(request.user)
+    return list(rows.select_related("sensor__asset__site", "sensor__site", "asked_by")[:PANEL_ROWS])
+
+
+def _with_figures(page: Page) -> bool:
+    """Give each deployment of the page its counts and its trouble; False when Valkey cannot tell."""
+    try:
+        troubles = figures.troubles()
+        counts = figures.of_versions([row.version_id for row in page.rows])
+    except redis.RedisError:
+        return False
+    for row in page.rows:
+        row.trouble, row.counts = troubles.get(row.pk), counts[row.version_id]
+        loads = row.counts.get("loads", 0)
+        row.load_ms = row.counts["load_us"] / loads / 1000 if loads else None
+    return True
+
+
+@require_POST
+@permission_required("mlops.change_deployment", raise_exception=True)
+def evict(request: Request, pk: int) -> HttpResponse:
+    deployment = _in_service(request, pk)
+    done = f"{deployment.version}: the workers forget their copies now, and load it again when they next need it."
+    return act(request, lambda: _evict(deployment), done=done, then=reverse("mlops:models"))
+
+
+def _evict(deployment: Deployment) -> None:
+    try:
+        figures.evict(deployment.version_id)
+    except redis.RedisError:
+        raise Refused("valkey_away", "The workers cannot be told just now: try again.", 503) from None
+
+
+@require_POST
+@permission_required("mlops.change_deployment", raise_exception=True)
+def withdraw(request: Request, pk: int) -> HttpResponse:
+    """The version that served before serves again, or else a wider scope or the built-in detector."""
+    deployment = _in_service(request, pk)
+    why = request.POST.get("why", "").strip()[:400] or "withdrawn by hand"
+    done = f"{deployment.version} is withdrawn."
+    return act(
+        request,
+        lambda: deployments.roll_back(deployment, why=why, by=request.user),
+        done=done,
+        then=reverse("mlops:models"),
+    )
+
+
+def _in_service(request: Request, pk: int) -> Deployment:
+    rows = Deployment.objects.in_service().visible_to(request.user)
+    if not request.user.has_perm("sensors.view_all_sites"):
+        # What serves every site is not one site's to change.
+        rows = rows.filter(site__isnull=False)
+    found: Deployment = get_object_or_404(rows.select_related("version", "sensor", "asset", "site"), pk=pk)
+    return found
+
+
+@csrf_exempt
+@require_http_methods(["GET", "HEAD", "POST"])
+@permission_required("mlops.open_mlflow", raise_exception=True)
+async def mlflow(request: Request, path: str = "") -> HttpResponseBase:
+    try:
+        return await mlflow_pages.passed_through(request, path)
+    except Refused as refusal:
+        return HttpResponse(refusal.detail, status=refusal.status, content_type="text/plain; charset=utf-8")

@@ -35,7 +35,7 @@ warnings.filterwarnings("ignore", "XDG_RUNTIME_DIR")
 
 
 def socket_dir(state_dir: Path) -> Path:
-    """Where the two sockets lie: in the state directory, or under /tmp when that path is too long for a socket."""
+    """Where the sockets lie: in the state directory, or under /tmp when that path is too long for a socket."""
     path = state_dir / "run"
     if len(os.fsencode(path)) <= MAX_SOCKET_DIR:
         return path
@@ -48,6 +48,10 @@ def database_url(state_dir: Path, database: str = DATABASE) -> str:
 
 def redis_url(state_dir: Path) -> str:
     return f"unix://{socket_dir(state_dir)}/valkey.sock"
+
+
+def mlflow_url(state_dir: Path) -> str:
+    return f"unix://{socket_dir(state_dir)}/mlflow.sock"
 
 
 def local_secret_key(state_dir: Path) -> str:
@@ -84,7 +88,7 @@ def _postgres_bin(name: str) -> str:
 
 
 def prepare_directory(state_dir: Path) -> None:
-    """Make the directory of the two sockets, and the server account (as root), where they are missing.
+    """Make the directory of the sockets, and the server account (as root), where they are missing.
 
     Raises PermissionError when the directory belongs to somebody else.
     """

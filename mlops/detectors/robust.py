@@ -5,9 +5,13 @@ It needs no training run and serves whatever has no model of its own.
 """
 
 from dataclasses import dataclass
+from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
+
+from mlops.detectors import windows
+from mlops.detectors.base import Frame, NotEnoughData
 
 # Makes the median absolute deviation an estimate of a normal distribution's standard deviation
 # (Rousseeuw and Croux, 1993, "Alternatives to the Median Absolute Deviation").
@@ -20,6 +24,9 @@ DAILY_PATTERN_DAYS = 3
 DAILY_PATTERN_GAIN = 0.8
 # The spread of fewer readings than this says nothing.
 FEWEST_READINGS = 10
+# Fewer readings than these are no baseline to measure anything against: the spread of 20 normal readings lies within
+# about a third of the true one, which the wide limit of a sensor's first day bears.
+ENOUGH_READINGS = 20
 # Beyond this a larger score says nothing more, and it stays finite in every format.
 LARGEST_SCORE = 1e6
 HOUR_US = 3_600_000_000
@@ -76,6 +83,28 @@ def score(
         scores = (values - expected(profiles, which, timestamps)) / spreads[which]
     clipped: NDArray[np.float64] = np.clip(scores, -LARGEST_SCORE, LARGEST_SCORE)
     return clipped
+
+
+class RobustDetector:
+    """The built-in detector as a model: one profile, learned from the frame, for the readings of one sensor."""
+
+    context = 0
+
+    def fit(self, frame: Frame) -> Self:
+        known = np.isfinite(windows.only_channel(frame))
+        profile = learn(frame.timestamps[known], windows.only_channel(frame)[known])
+        if profile is None:
+            raise NotEnoughData(f"{int(known.sum())} readings are too few or too alike to learn from.")
+        self.profile = profile
+        return self
+
+    def score(self, frame: Frame) -> NDArray[np.float64]:
+        values = windows.only_channel(frame)
+        scores = np.abs(score([self.profile], np.zeros(len(frame), np.int64), frame.timestamps, values))
+        return np.where(np.isfinite(values), scores, np.nan)
+
+    def contributions(self, frame: Frame) -> NDArray[np.float64]:
+        return windows.whole_contribution(self.score(frame))
 
 
 def _hours(timestamps: NDArray[np.int64]) -> NDArray[np.int64]:

@@ -31,6 +31,11 @@ class Migration(migrations.Migration):
             name='decision',
             field=models.CharField(choices=[('credible_anomaly', 'credible anomaly'), ('further_investigation_needed', 'further investigation needed'), ('false_positive_suspected', 'false positive suspected'), ('insufficient_data', 'insufficient data'), ('validation_error', 'validation error')], max_length=30),
         ),
+        migrations.AlterField(
+            model_name='anomaly',
+            name='peak_score',
+            field=models.FloatField(help_text='Distance from normal in robust standard deviations, or in limits of the model that said so.'),
+        ),
         migrations.CreateModel(
             name='ValidationPolicy',
             fields=[

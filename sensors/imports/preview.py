@@ -1,15 +1,17 @@
 """The beginning of a file as it stands in it, and how its times are understood."""
 
+from __future__ import annotations
+
 import csv as standard_csv
 from datetime import UTC, datetime
 from io import StringIO
 from typing import IO
 
 import msgspec
-import pyarrow as pa
 
 from sensors.errors import Refused
 from sensors.formats import csv
+from sensors.formats.csv.arrow import pa
 from sensors.formats.csv.times import parse_times
 from sensors.models import Import
 

@@ -156,6 +156,17 @@ WEB = [
     Row("GET", "mlops:for-asset", EVERYBODY, of="asset"),
     Row("GET", "mlops:validation", EVERYBODY),
     Row("GET", "mlops:marks", EVERYBODY, of="asset"),
+    Row("GET", "mlops:models", ENGINEERS),
+    Row("GET", "mlops:training", ENGINEERS),
+    Row("POST", "mlops:train", ENGINEERS, answers=302, send=lambda things: {"sensor": things["sensor"].pk}),
+    Row("POST", "mlops:evict", ENGINEERS, of="deployment", answers=302),
+    Row("POST", "mlops:withdraw", ENGINEERS, of="deployment", answers=302, send=lambda _: {"why": "It cries wolf."}),
+    # No MLflow runs in these tests; and what would change something is not passed through.
+    Row("GET", "mlops:mlflow", ADMINS, answers=503),
+    Row("GET", "mlops:mlflow-path", ADMINS, answers=503, kwargs={"path": "ajax-api/2.0/mlflow/experiments/get"}),
+    Row("POST", "mlops:mlflow", ADMINS, answers=404),
+    Row("POST", "mlops:mlflow-path", ADMINS, answers=503, kwargs={"path": "ajax-api/2.0/mlflow/runs/search"}),
+    Row("POST", "mlops:mlflow-path", ADMINS, answers=404, kwargs={"path": "ajax-api/2.0/mlflow/runs/delete"}),
 ]
 
 API = [
@@ -318,6 +329,9 @@ ADMIN_MODELS = {
     "mlops.anomaly": (TECHNICIANS, NOBODY, NOBODY),
     "mlops.baseline": (TECHNICIANS, NOBODY, NOBODY),
     "mlops.validationpolicy": (ENGINEERS, ENGINEERS, ENGINEERS),
+    "mlops.modelversion": (ENGINEERS, NOBODY, NOBODY),
+    "mlops.trainingrun": (ENGINEERS, NOBODY, NOBODY),
+    "mlops.deployment": (ENGINEERS, NOBODY, NOBODY),
     "auth.user": (ADMINS, ADMINS, ADMINS),
     "auth.group": (ADMINS, NOBODY, NOBODY),
     "django_celery_beat.periodictask": (ADMINS, NOBODY, ADMINS),

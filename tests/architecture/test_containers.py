@@ -10,12 +10,13 @@ import yaml
 from django.conf import settings
 from django.test import override_settings
 
-from config.supervisor import Program, app_programs, embedded_servers
+from config.supervisor import Program, app_programs, embedded_servers, later_programs
+from sensors.embedded import mlflow_url
 
 COMPOSE: dict[str, Any] = yaml.safe_load((settings.BASE_DIR / "docker-compose.yml").read_text())
 SERVICES: dict[str, Any] = COMPOSE["services"]
-with override_settings(MQTT_URL="mqtt://broker.example.com"):
-    PROGRAMS = [program for program in app_programs() if program.name != "simulator"]
+with override_settings(MQTT_URL="mqtt://broker.example.com", MLFLOW_TRACKING_URI=mlflow_url(settings.STATE_DIR)):
+    PROGRAMS = [program for program in app_programs() + later_programs() if program.name != "simulator"]
 
 
 def in_a_container(program: Program) -> list[str]:
@@ -24,7 +25,8 @@ def in_a_container(program: Program) -> list[str]:
     for option, value in (("--host", "0.0.0.0"), ("--port", "8000")):
         if option in command:
             command[command.index(option) + 1] = value
-    return command
+    # On one machine it listens on a socket in STATE_DIR.
+    return [*command, "--port", "5000"] if program.name == "mlflow" else command
 
 
 @pytest.mark.parametrize("program", PROGRAMS, ids=lambda program: program.name)
@@ -35,7 +37,7 @@ def test_each_program_is_a_service_with_the_same_command(program: Program) -> No
 def test_each_embedded_server_is_a_service_and_nothing_else_runs() -> None:
     servers = {"postgres": "database", "valkey": "broker"}
     assert {program.name for program in embedded_servers(database=True, broker=True)} == set(servers)
-    assert set(SERVICES) == {program.name for program in PROGRAMS} | set(servers.values()) | {"migrate", "mlflow"}
+    assert set(SERVICES) == {program.name for program in PROGRAMS} | set(servers.values()) | {"migrate"}
 
 
 def test_every_secret_must_be_given() -> None:

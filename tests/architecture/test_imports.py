@@ -9,7 +9,7 @@ from django.conf import settings
 # Each costs seconds to import and up to 250 MB.
 MODEL_LIBRARIES = ("mlflow", "sklearn", "lightgbm", "prophet", "librosa", "shap", "scipy", "pandas", "torch")
 # Only background work and commands need these.
-NOT_IN_THE_WEB = (*MODEL_LIBRARIES, "plotly", "supervisor", "httpx", "tqdm")
+NOT_IN_THE_WEB = (*MODEL_LIBRARIES, "plotly", "supervisor", "httpx", "tqdm", "pyarrow")
 
 EVERYTHING_THE_WEB_NEEDS = """
 import sys

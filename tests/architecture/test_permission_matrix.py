@@ -146,5 +146,5 @@ OWN_VIEWS = [row for row in ROWS if row.url.split(":")[0] in ("api", "sensors", 
 def test_methods_without_a_row_are_refused(world: World, row: Row) -> None:
     listed = {other.method for other in ROWS if other.url == row.url}
     for method in sorted({"GET", "POST", "PUT", "PATCH", "DELETE"} - listed):
-        tried = Row(method, row.url, row.roles, of=row.of)
+        tried = Row(method, row.url, row.roles, of=row.of, kwargs=row.kwargs)
         assert world.ask(tried, "admin", world.own).status_code in (403, 405), method

@@ -4,7 +4,7 @@ from datetime import UTC, datetime, timedelta
 
 from alerts.models import Alert, Severity
 from maintenance.models import MaintenanceLog, Verdict, WorkOrder
-from mlops.models import Anomaly, Baseline, ValidationPolicy
+from mlops.models import Anomaly, Baseline, Deployment, ModelVersion, TrainingRun, ValidationPolicy
 from sensors.models import (
     Annotation,
     AuditEntry,
@@ -69,7 +69,15 @@ def make_things(name: str) -> Things:
     noted = Annotation.objects.create(
         asset=asset, start=NOON, end=NOON + timedelta(hours=1), text=f"{name} stood still.", created_by=user
     )
+    version = ModelVersion.objects.create(
+        name=f"{name} model", version=1, purpose="sensor_anomaly", site=plant.site, sha256=name, size_bytes=1
+    )
+    deployed = Deployment.objects.create(
+        version=version, purpose=version.purpose, site=plant.site, sensor=sensor, since=NOON, by=user, why=name
+    )
     return {
+        "modelversion": version,
+        "deployment": deployed,
         "quarantined": refused,
         "annotation": noted,
         "correction": Correction.objects.create(
@@ -98,5 +106,6 @@ def make_things(name: str) -> Things:
         "sensorfault": SensorFault.objects.create(
             site=plant.site, sensor=sensor, kind="stuck", began_at=NOON, detail=f"{name} stands still"
         ),
+        "trainingrun": TrainingRun.objects.create(sensor=sensor, state="done", asked_by=user),
         "baseline": Baseline.objects.create(sensor=sensor, valid_from=NOON, readings=1, span_seconds=1),
     }

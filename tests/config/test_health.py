@@ -39,6 +39,7 @@ def test_with_everything_well_it_says_ok_to_anybody(client: Client) -> None:
         "cache": "ok",
         "broker": "ok",
         "worker": "ok",
+        "models": "ok",
     }
 
 

@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 
 from mlops import capsule
 from mlops.detectors.robust import Profile
-from mlops.events import Circumstances, Event, N, find_events, joined
+from mlops.events import Circumstances, Event, find_events, joined
+from mlops.measures import ByBaseline, N
 from mlops.validation import PRESETS, Candidate, validate
 
 MINUTE_US = 60_000_000
@@ -49,7 +50,7 @@ class Series:
         last = len(self.at) - 1 if last is None else last
         part = slice(max(0, first - N + 1), last + N)
         since = int(self.at[first])
-        return find_events(self.at[part], self.values[part], PROFILES, self.which[part], since, self.look)
+        return find_events(ByBaseline(self.at[part], self.values[part], PROFILES, self.which[part]), since, self.look)
 
 
 def gathered(pieces: list[list[Event]]) -> list[Event]:
@@ -93,7 +94,7 @@ def test_a_thousand_events_replay_to_the_same_decision() -> None:
                 peak=abs(event.peak.score),
                 limit=event.peak.limit,
                 hits=event.hits,
-                baseline_readings=event.peak.profile.readings,
+                baseline_readings=event.peak.basis.readings,
                 circumstances=event.circumstances,
                 volatility=rng.choice([None, 0.5, 4.0]),
                 judged=rng.randrange(9),
@@ -120,9 +121,8 @@ def test_a_changed_reading_is_found_out() -> None:
 
 
 def _peak_and_window() -> tuple[Any, Any]:
-    [event] = find_events(
-        np.arange(5) * MINUTE_US, np.array([2.0, 3.0, 3.0, 3.0, 2.0]), [LONG], np.zeros(5, np.int64), 0
-    )
+    values = np.array([2.0, 3.0, 3.0, 3.0, 2.0])
+    [event] = find_events(ByBaseline(np.arange(5) * MINUTE_US, values, [LONG], np.zeros(5, np.int64)), 0)
     return event.peak, event.window
 
 

@@ -26,7 +26,7 @@ from django.core.management.base import BaseCommand, CommandError
 from django.db import connection
 
 from config import follow
-from config.supervisor import Supervisor, app_programs, embedded_servers, stop_leftovers
+from config.supervisor import Supervisor, app_programs, embedded_servers, later_programs, stop_leftovers
 from sensors import embedded
 from sensors.models import Site
 
@@ -37,7 +37,8 @@ ASK_SECONDS = 5
 class Command(BaseCommand):
     help = (
         "Starts PostgreSQL and Valkey (unless DATABASE_URL and REDIS_URL name others), prepares the database, and runs "
-        "web, worker, beat and, with DEMO, the demo plant's simulator, restarting what dies. Ctrl-C stops everything."
+        "web, worker, beat, MLflow (unless MLFLOW_TRACKING_URI names another, or none) and, with DEMO, the simulator "
+        "of the demo plant, restarting what dies. Ctrl-C stops everything."
     )
     requires_system_checks: list[str] = []
 
@@ -63,19 +64,24 @@ class Command(BaseCommand):
     def _run(self) -> None:
         own_database = not settings.DATABASE_URL
         own_broker = bool(embedded.redis_url(settings.STATE_DIR) == settings.REDIS_URL)
-        servers = embedded_servers(database=own_database, broker=own_broker)
+        groups = {
+            "servers": embedded_servers(database=own_database, broker=own_broker),
+            "app": app_programs(),
+            "later": later_programs(),
+        }
         self._prepare_servers(own_database, own_broker)
         logs = settings.STATE_DIR / "log"
         logs.mkdir(mode=0o700, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix="sm-") as directory:
-            shown = [follow.LogFile(logs / f"{program.name}.log") for program in app_programs()]
-            supervisor = Supervisor(servers, app_programs(), Path(directory), logs)
+            shown = [follow.LogFile(logs / f"{program.name}.log") for program in groups["app"] + groups["later"]]
+            supervisor = Supervisor(groups, Path(directory), logs)
             try:
                 self._wait_for_servers(own_database, own_broker)
                 self._prepare_database()
                 self._collect_static_files()
-                supervisor.start_app()
+                supervisor.start("app")
                 self._wait_for_health(supervisor, logs)
+                supervisor.start("later")
                 self._show_logs(supervisor, [*shown, follow.LogFile(logs / "supervisor.log")])
             finally:
                 # From here on a second Ctrl-C changes nothing: stopping in order is the fastest safe way out.

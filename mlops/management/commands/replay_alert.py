@@ -4,6 +4,7 @@ from django.core.management import BaseCommand, CommandError, CommandParser
 
 from alerts.models import Alert
 from mlops import capsule
+from mlops.registry.loading import NotLoaded
 
 
 class Command(BaseCommand):
@@ -18,6 +19,8 @@ class Command(BaseCommand):
             raise CommandError(f"There is no alert {options['alert']}.")
         try:
             again = capsule.replay(alert.evidence)
+        except NotLoaded as error:
+            raise CommandError(f"The model that scored it cannot be had: {error}.") from error
         except (KeyError, TypeError, ValueError) as error:
             raise CommandError("The evidence of this alert holds nothing to decide by again.") from error
         for layer in again.decision.layers:

@@ -1,5 +1,7 @@
 """A file into columns of readings, block by block, a whole block at once."""
 
+from __future__ import annotations
+
 import csv
 import gzip
 import zlib
@@ -9,14 +11,12 @@ from typing import IO, Any
 
 import msgspec
 import numpy as np
-import pyarrow as pa
-import pyarrow.compute as pc
-import pyarrow.csv
 from numpy.typing import NDArray
 
 from sensors.columns import Columns, Rejection, encode
 from sensors.errors import Refused
 from sensors.formats import MAX_SENSOR_ID, MAX_UNIT, as_sensor_id, raw_payload
+from sensors.formats.csv.arrow import pa, pc, pyarrow
 from sensors.formats.csv.layout import Layout, Role
 from sensors.formats.csv.names import MAX_NAME, names_of_sensors
 from sensors.formats.csv.times import NUMBER, Clock, ClockState, Texts, parse_times

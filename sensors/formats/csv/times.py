@@ -1,13 +1,14 @@
 """Columns of times as text into microseconds UTC, a whole column at once."""
 
+from __future__ import annotations
+
 from datetime import UTC, datetime, timedelta, tzinfo
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from sensors.formats.csv.arrow import pa, pc
 from sensors.formats.csv.layout import TimeFormat
 
 # Microseconds in one unit of the number.

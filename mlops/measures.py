@@ -1,0 +1,165 @@
+"""How far the readings of a sensor lie from normal, by its baselines or by the model that serves it: what events are
+found in.
+"""
+
+from dataclasses import asdict, dataclass, field
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mlops.detectors import robust
+from mlops.detectors.base import Detector, Frame
+from mlops.detectors.robust import Profile
+from mlops.registry.artifact import ModelArtifact
+
+Times = NDArray[np.int64]
+Floats = NDArray[np.float64]
+
+# Robust standard deviations from normal at which a reading is anomalous.
+LIMIT = 4.0
+# Until a baseline has seen a whole day it knows nothing of the daily cycle: the limit is this many times higher. A slow
+# swing that has just turned looks flat; when the history has doubled, it has moved by about 12 of the spreads seen so
+# far.
+SHORT_HISTORY_FACTOR = 3.0
+# A reading is judged by the consecutive ones it belongs to; so many.
+N = 5
+
+
+@dataclass(frozen=True)
+class Basis:
+    """What a score rests on, enough to compute it again: a baseline, or a model and the rows up to the reading.
+
+    `expected` and `spread` are in the sensor's unit; `readings` over `span_seconds` were learned from.
+    """
+
+    expected: float
+    spread: float
+    readings: int
+    span_seconds: float
+    profile: Profile | None = None
+    model: int | None = None
+    timestamps: tuple[int, ...] = ()
+    values: tuple[float, ...] = ()
+
+
+@dataclass(frozen=True)
+class Judged:
+    """A reading, its distance from normal (negative below it), and the limit from which that is anomalous.
+
+    Distance and limit are in spreads of the baseline, or in thresholds of the model. `counts` is false for a reading
+    under other circumstances than its event's, and for one that nothing is known to measure by.
+    """
+
+    at: int
+    value: float
+    score: float
+    limit: float
+    basis: Basis
+    counts: bool = True
+
+    @property
+    def is_hit(self) -> bool:
+        return self.counts and abs(self.score) >= self.limit
+
+    @classmethod
+    def from_json(cls, sent: dict[str, Any]) -> "Judged":
+        basis = dict(sent["basis"])
+        if basis["profile"] is not None:
+            offsets = tuple(basis["profile"]["hour_offsets"])
+            basis["profile"] = Profile(**(basis["profile"] | {"hour_offsets": offsets}))
+        rows = {"timestamps": tuple(basis["timestamps"]), "values": tuple(basis["values"])}
+        return cls(**(sent | {"basis": Basis(**(basis | rows))}))
+
+    def as_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+class Measure(Protocol):
+    """Readings in time order with their signed scores and limits; NaN scores cannot be judged. `new` marks readings
+    measured by too little history.
+    """
+
+    timestamps: Times
+    values: Floats
+    scores: Floats
+    limits: Floats
+    new: NDArray[np.bool_]
+
+    def basis(self, row: int, first: int | None) -> Basis:
+        """What the scores of the rows from `first` to this one rest on; without `first`, the row's own in short."""
+        ...
+
+
+@dataclass
+class ByBaseline:
+    """`profiles[which[i]]` is the baseline of reading i; None where there is none."""
+
+    timestamps: Times
+    values: Floats
+    profiles: list[Profile | None]
+    which: NDArray[np.int64]
+    scores: Floats = field(init=False)
+    limits: Floats = field(init=False)
+    new: NDArray[np.bool_] = field(init=False)
+
+    def __post_init__(self) -> None:
+        known = [profile or _NOTHING for profile in self.profiles]
+        self.scores = robust.score(known, self.which, self.timestamps, self.values)
+        self.scores[np.array([profile is None for profile in self.profiles], bool)[self.which]] = np.nan
+        self.limits = np.array([limit_of(profile) for profile in known])[self.which]
+        self.new = np.array([profile.readings < robust.ENOUGH_READINGS for profile in known])[self.which]
+
+    def basis(self, row: int, first: int | None) -> Basis:
+        profile = self.profiles[self.which[row]]
+        if profile is None:
+            return Basis(0.0, 0.0, 0, 0.0)
+        expected = robust.expected([profile], _FIRST, self.timestamps[row : row + 1])
+        return Basis(float(expected[0]), profile.spread, profile.readings, profile.span_seconds, profile)
+
+
+@dataclass
+class ByModel:
+    """By a model of one sensor, the version with the key `model`. Scores are in thresholds: from 1 on is anomalous."""
+
+    timestamps: Times
+    values: Floats
+    artifact: ModelArtifact
+    model: int
+    scores: Floats = field(init=False)
+    limits: Floats = field(init=False)
+    new: NDArray[np.bool_] = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.limits = np.ones(len(self.values))
+        self.new = np.zeros(len(self.values), bool)
+        self.scores = model_scores(self.artifact, self.timestamps, self.values)
+
+    def basis(self, row: int, first: int | None) -> Basis:
+        learned = self.artifact.metrics
+        part = slice(0) if first is None else slice(max(0, first - self.artifact.model.context), row + 1)
+        return Basis(
+            learned["median"],
+            learned["spread"],
+            int(learned["readings"]),
+            learned["span_seconds"],
+            None,
+            self.model,
+            tuple(self.timestamps[part].tolist()),
+            tuple(self.values[part].tolist()),
+        )
+
+
+_FIRST = np.zeros(1, np.int64)
+_NOTHING = Profile(readings=0, span_seconds=0.0, median=0.0, spread=1.0)
+
+
+def limit_of(profile: Profile) -> float:
+    return LIMIT * (1 if profile.spans_a_day else SHORT_HISTORY_FACTOR)
+
+
+def model_scores(artifact: ModelArtifact, timestamps: Times, values: Floats) -> Floats:
+    """Scores in thresholds of the model, negative where the value lies below what was usual in training."""
+    detector: Detector = artifact.model
+    scores = detector.score(Frame(timestamps, values[:, None], artifact.features)) / artifact.threshold
+    return np.where(values < artifact.metrics["median"], -scores, scores)

@@ -1,0 +1,172 @@
+"""Making versions, and finding them by alias. Training does this; scoring never."""
+
+import json
+import logging
+import time
+from typing import Any
+
+import numpy as np
+from django.db.models import Max
+from numpy.typing import NDArray
+
+from mlops.models import ModelVersion, Purpose
+from mlops.registry import mlflow_api
+from mlops.registry.artifact import ModelArtifact, digest, packed
+from sensors.models import Site
+
+logger = logging.getLogger(__name__)
+
+CHAMPION, CHALLENGER = "champion", "challenger"
+ALIAS_SECONDS = 3600.0
+FOLDER = "model"
+FILE = "artifact.pickle"
+EXAMPLE_ROWS = 5
+
+_aliases: dict[tuple[str, str], tuple[float, ModelVersion]] = {}
+
+
+def log_model(
+    artifact: ModelArtifact,
+    *,
+    name: str,
+    purpose: Purpose,
+    example: NDArray[np.float64],
+    site: Site | None = None,
+    tags: dict[str, str] | None = None,
+) -> ModelVersion:
+    """Register a new version of the model `name`: a run of MLflow with metrics, signature, example and the artifact.
+
+    `example`: a few rows of its inputs, shape (n, features). `site`: where its readings came from, if from one. `tags`
+    say what it is for (sensor_kind, asset_class). Raises mlflow_api.Unavailable; nothing is registered then.
+    """
+    content = packed(artifact)
+    tags = {"purpose": purpose.value, "sha256": digest(content), **(tags or {})}
+    run = _begin_run(artifact, purpose, name, tags)
+    root = run["artifact_uri"].removeprefix("mlflow-artifacts:/")
+    folder = f"{root}/{FOLDER}"
+    for file, data in {**_description(artifact, example[:EXAMPLE_ROWS], run["run_id"]), FILE: content}.items():
+        mlflow_api.write_artifact(f"{folder}/{file}", data)
+    version = _register(name, f"{run['artifact_uri']}/{FOLDER}", run["run_id"], tags)
+    mlflow_api.call("POST", "runs/update", run_id=run["run_id"], status="FINISHED", end_time=_now_ms())
+    return ModelVersion.objects.create(
+        name=name,
+        version=version,
+        purpose=purpose,
+        site=site,
+        run_id=run["run_id"],
+        path=f"{folder}/{FILE}",
+        sha256=tags["sha256"],
+        size_bytes=len(content),
+        metrics=artifact.metrics,
+        tags=tags,
+    )
+
+
+def set_alias(version: ModelVersion, alias: str) -> None:
+    """Let "champion" or "challenger" of this model mean this version. Raises mlflow_api.Unavailable."""
+    mlflow_api.call("POST", "registered-models/alias", name=version.name, alias=alias, version=str(version.version))
+    _aliases[version.name, alias] = time.monotonic() + ALIAS_SECONDS, version
+
+
+def by_alias(name: str, alias: str) -> ModelVersion | None:
+    """The version that an alias means: asked once an hour; with MLflow away, what it meant last. None if none is known.
+
+    Another process that sets an alias is heard of after an hour at the latest.
+    """
+    expires, known = _aliases.get((name, alias), (0.0, None))
+    if known and time.monotonic() < expires:
+        return known
+    try:
+        found = mlflow_api.call("GET", "registered-models/alias", name=name, alias=alias)["model_version"]
+    except mlflow_api.NotFound:
+        _aliases.pop((name, alias), None)
+        return None
+    except mlflow_api.Unavailable as error:
+        logger.warning("what %s@%s means is not known for certain: %s", name, alias, error)
+        return known
+    version = ModelVersion.objects.filter(name=name, version=found["version"]).first()
+    if version:
+        _aliases[name, alias] = time.monotonic() + ALIAS_SECONDS, version
+    return version
+
+
+def _begin_run(artifact: ModelArtifact, purpose: Purpose, name: str, tags: dict[str, str]) -> dict[str, Any]:
+    now = _now_ms()
+    # "mlflow.runName" and the like are MLflow's own tags.
+    run = mlflow_api.call(
+        "POST",
+        "runs/create",
+        experiment_id=_experiment(purpose.value),
+        run_name=name,
+        start_time=now,
+        tags=[{"key": key, "value": value} for key, value in tags.items()],
+    )["run"]["info"]
+    parameters = {
+        **artifact.parameters,
+        "threshold": str(artifact.threshold),
+        "features": ", ".join(artifact.features)[:5000],
+        "data_fingerprint": artifact.data_fingerprint,
+        "trained_from": artifact.trained_from.isoformat(),
+        "trained_to": artifact.trained_to.isoformat(),
+    }
+    mlflow_api.call(
+        "POST",
+        "runs/log-batch",
+        run_id=run["run_id"],
+        metrics=[{"key": key, "value": value, "timestamp": now, "step": 0} for key, value in artifact.metrics.items()],
+        params=[{"key": key, "value": value} for key, value in parameters.items()],
+    )
+    assert isinstance(run, dict)
+    return run
+
+
+def _experiment(name: str) -> str:
+    try:
+        return str(
+            mlflow_api.call("GET", "experiments/get-by-name", experiment_name=name)["experiment"]["experiment_id"]
+        )
+    except mlflow_api.NotFound:
+        return str(mlflow_api.call("POST", "experiments/create", name=name)["experiment_id"])
+
+
+def _register(name: str, source: str, run_id: str, tags: dict[str, str]) -> int:
+    """The number of the new version, always higher than those we know: a registry that was lost starts at 1 again."""
+    try:
+        mlflow_api.call("GET", "registered-models/get", name=name)
+    except mlflow_api.NotFound:
+        mlflow_api.call("POST", "registered-models/create", name=name)
+    newest = ModelVersion.objects.filter(name=name).aggregate(newest=Max("version"))["newest"] or 0
+    pairs = [{"key": key, "value": value} for key, value in tags.items()]
+    version = 0
+    while version <= newest:
+        made = mlflow_api.call("POST", "model-versions/create", name=name, source=source, run_id=run_id, tags=pairs)
+        version = int(made["model_version"]["version"])
+    return version
+
+
+def _description(artifact: ModelArtifact, example: NDArray[np.float64], run_id: str) -> dict[str, bytes]:
+    """MLflow's own files beside the artifact: MLmodel with the signature, and the input example it names."""
+    # Seconds to import, and only training needs them.
+    from mlflow.models import Model, ModelSignature
+    from mlflow.types import ColSpec, Schema
+
+    inputs = Schema([ColSpec("double", name) for name in artifact.features])
+    model = Model(
+        artifact_path=FOLDER,
+        run_id=run_id,
+        signature=ModelSignature(inputs, Schema([ColSpec("double")])),
+        saved_input_example_info={
+            "artifact_path": "input_example.json",
+            "type": "dataframe",
+            "pandas_orient": "split",
+        },
+    )
+    model.add_flavor("smart_maintenance", data=FILE)
+    # JSON has no NaN.
+    data = [[x if np.isfinite(x) else None for x in row] for row in example.tolist()]
+    rows = {"columns": list(artifact.features), "data": data}
+    return {"MLmodel": model.to_yaml().encode(), "input_example.json": json.dumps(rows).encode()}
+
+
+def _now_ms() -> int:
+    return int(time.time() * 1000)
