@@ -22,6 +22,8 @@ LIMIT = 4.0
 # swing that has just turned looks flat; when the history has doubled, it has moved by about 12 of the spreads seen so
 # far.
 SHORT_HISTORY_FACTOR = 3.0
+# What a model of a sensor has to say of the readings it learned from, among its metrics.
+LEARNED = {"median", "spread", "readings", "span_seconds"}
 # A reading is judged by the consecutive ones it belongs to; so many.
 N = 5
 
@@ -156,6 +158,12 @@ _NOTHING = Profile(readings=0, span_seconds=0.0, median=0.0, spread=1.0)
 
 def limit_of(profile: Profile) -> float:
     return LIMIT * (1 if profile.spans_a_day else SHORT_HISTORY_FACTOR)
+
+
+def is_of_a_sensor(artifact: ModelArtifact) -> bool:
+    """Whether an artifact holds what scoring a single sensor needs: a detector, one input, and what it learned from."""
+    is_detector = hasattr(artifact.model, "score") and hasattr(artifact.model, "context")
+    return is_detector and len(artifact.features) == 1 and artifact.metrics.keys() >= LEARNED
 
 
 def model_scores(artifact: ModelArtifact, timestamps: Times, values: Floats) -> Floats:

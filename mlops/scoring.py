@@ -25,10 +25,10 @@ from alerts.models import Alert, Severity, State
 from mlops import baselines, capsule, deployments, validation, withdrawal
 from mlops.context import candidate_of, circumstances_of, parameters_for
 from mlops.events import EVENT_GAP, Circumstances, Event, find_events, joined
-from mlops.measures import ByBaseline, ByModel, Measure, N
+from mlops.measures import ByBaseline, ByModel, Measure, N, is_of_a_sensor
 from mlops.models import Anomaly, ModelVersion
 from mlops.querysets import AnomalyQuerySet
-from mlops.registry import loading
+from mlops.registry import figures, loading
 from mlops.registry.loading import Served
 from sensors import history, outbox
 from sensors.arrays import any_of
@@ -148,8 +148,15 @@ def _events(
 
 def _served(sensors: set[int]) -> dict[int, Served]:
     """The models that serve these sensors and can be had now; the built-in detector serves the others."""
-    found = {sensor: loading.load(row) for sensor, row in deployments.serving_sensors(sensors).items()}
-    return {sensor: served for sensor, served in found.items() if served}
+    found = {}
+    for sensor, deployment in deployments.serving_sensors(sensors).items():
+        served = loading.load(deployment)
+        if served and is_of_a_sensor(served.artifact):
+            found[sensor] = served
+        elif served:
+            logger.error("%s is no model of a sensor; %s serves instead", deployment, loading.BUILT_IN)
+            figures.trouble(deployment.pk, "it is no model of a sensor", loading.BUILT_IN)
+    return found
 
 
 def _by_baseline(spans: list[Span]) -> Iterator[tuple[Span, Measure]]:
@@ -176,9 +183,17 @@ def _by_model(spans: list[Span], served: dict[int, Served]) -> Iterator[tuple[Sp
         return
     context = max(served[span.sensor].artifact.model.context for span in spans) + N - 1
     for span, (timestamps, values) in zip(spans, history.spans(spans, context), strict=True):
-        if len(timestamps):
-            model = served[span.sensor]
-            yield span, ByModel(timestamps, values, model.artifact, model.version.pk)
+        if not len(timestamps):
+            continue
+        model = served[span.sensor]
+        try:
+            measure = ByModel(timestamps, values, model.artifact, model.version.pk)
+        except Exception:
+            # What a model cannot bear costs its sensor the model, not the batch its scores.
+            logger.exception("%s failed; %s serves instead", model.version, loading.BUILT_IN)
+            yield from _by_baseline([span])
+        else:
+            yield span, measure
 
 
 def _record(sensor: Sensor, event: Event, historical: bool) -> None:

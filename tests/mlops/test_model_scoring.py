@@ -1,5 +1,6 @@
 """Sensors that a trained model serves: trained on their own past, scored, replayed, and served on without it."""
 
+from dataclasses import replace
 from datetime import timedelta
 from functools import cache
 from io import StringIO
@@ -138,6 +139,26 @@ def test_while_the_model_cannot_be_had_the_built_in_detector_serves(vibration: S
     store(vibration, NOW - 20 * MINUTE, [40.0] * 6, HISTORY)
     drain()
     assert "model" not in Anomaly.objects.get().evidence
+
+
+class Failing:
+    """A detector that cannot bear what it is given."""
+
+    context = 0
+
+    def score(self, frame: Frame) -> None:
+        raise ZeroDivisionError
+
+
+@pytest.mark.parametrize("change", [{"model": Failing()}, {"model": object()}, {"metrics": {}}])
+def test_a_model_that_cannot_score_leaves_its_sensor_to_the_built_in_detector(
+    vibration: Sensor, change: dict[str, Any]
+) -> None:
+    serve(vibration, replace(trained().artifact, **change))
+    store(vibration, NOW - 20 * MINUTE, [40.0] * 6, HISTORY)
+    drain()
+    assert "model" not in Anomaly.objects.get().evidence
+    assert not Pending.objects.exists()
 
 
 def test_stretches_that_are_not_normal_are_not_learned_from(vibration: Sensor) -> None:
