@@ -11,22 +11,19 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from functools import partial, reduce
 from operator import or_
-from typing import Any
 
 import numpy as np
 from django.conf import settings
-from django.db import OperationalError, transaction
 from django.db.models import Max, Q
 from django.utils import timezone
 from numpy.typing import NDArray
 
-from alerts import lifecycle
-from alerts.models import Alert, Severity, State
-from mlops import baselines, capsule, deployments, validation, withdrawal
-from mlops.context import candidate_of, circumstances_of, parameters_for
+from alerts.models import Alert
+from mlops import baselines, deployments, recording, withdrawal
+from mlops.context import circumstances_of
 from mlops.events import EVENT_GAP, Circumstances, Event, find_events, joined
 from mlops.measures import ByBaseline, ByModel, Measure, N, is_of_a_sensor
-from mlops.models import Anomaly, ModelVersion
+from mlops.models import Anomaly
 from mlops.querysets import AnomalyQuerySet
 from mlops.registry import figures, loading
 from mlops.registry.loading import Served
@@ -34,7 +31,7 @@ from sensors import history, outbox
 from sensors.arrays import any_of
 from sensors.checks import SPAN_GAP_US
 from sensors.history import Span
-from sensors.models import Asset, ReadingBatch, Sensor
+from sensors.models import ReadingBatch, Sensor
 
 logger = logging.getLogger(__name__)
 
@@ -61,7 +58,7 @@ def score_batches(batches: list[ReadingBatch]) -> None:
     events = list(_events(spans, {} if historical else _settled_after(sensors)))
     found_in = Sensor.objects.select_related("asset__site").in_bulk({sensor for sensor, _ in events})
     for sensor, event in events:
-        _record(found_in[sensor], event, historical)
+        recording.record(found_in[sensor], event, historical)
 
 
 def _locked(wanted: set[int]) -> set[int]:
@@ -95,8 +92,8 @@ def _weigh_again(found: AnomalyQuerySet, reason: str, historical: bool) -> None:
         if not same:
             withdrawal.withdraw(anomaly, "values stand", reason)
             continue
-        _state(anomaly, replace(joined(same), circumstances=recorded))
-        _alert(anomaly.sensor, anomaly, historical)
+        recording.describe(anomaly, replace(joined(same), circumstances=recorded))
+        recording.tell(anomaly.sensor, anomaly, historical)
         anomaly.save()
         withdrawal.resolve_unfounded(anomaly.alert, reason)
 
@@ -194,146 +191,6 @@ def _by_model(spans: list[Span], served: dict[int, Served]) -> Iterator[tuple[Sp
             yield from _by_baseline([span])
         else:
             yield span, measure
-
-
-def _record(sensor: Sensor, event: Event, historical: bool) -> None:
-    """Write the event down, joined with what is known of it already, and alert as validation decides."""
-    anomaly, *others = _near(sensor, event, historical) or [Anomaly(sensor=sensor, historical=historical)]
-    known = [capsule.event_of(row) for row in (anomaly, *others) if row.pk]
-    _state(anomaly, joined([event, *known]))
-    for other in others:
-        # The event closed the gap between two recorded ones.
-        alert, absorbed = anomaly.alert or other.alert, other.alert
-        other.delete()
-        if alert and absorbed and absorbed != alert:
-            lifecycle.absorb(absorbed, into=alert)
-        anomaly.alert = alert
-    _alert(sensor, anomaly, historical)
-    anomaly.save()
-
-
-def _near(sensor: Sensor, event: Event, historical: bool) -> list[Anomaly]:
-    """Recorded anomalies of the same event, live ones first: close in time, under the same circumstances."""
-    near = Anomaly.objects.filter(
-        sensor=sensor,
-        circumstances=event.circumstances,
-        end__gte=_datetime(event.start) - EVENT_GAP,
-        start__lte=_datetime(event.end) + EVENT_GAP,
-        evidence__has_key="capsule",
-    )
-    if not historical:
-        # Live events continue live ones; readings of the past may also belong to what was live then.
-        near = near.filter(historical=False)
-    # An alert that a person has resolved is over; what goes on after it is new.
-    over = Q(historical=False, alert__state=State.RESOLVED, alert__resolved_at__lt=_datetime(event.end))
-    if historical:
-        over &= Q(alert__historical=False)
-    known = list(near.exclude(over).select_related("alert").order_by("historical", "start"))
-    for row in known:
-        row.sensor = sensor  # With its asset and site, which are asked for again and again.
-    # Nor does what came before a resolution, and is only found now, join it to what came after.
-    alerts = [row.alert for row in known if row.alert]
-    resolutions = [alert.resolved_at for alert in alerts if alert.resolved_at and not alert.historical]
-    return [row for row in known if all(row.start <= at for at in resolutions)]
-
-
-def _state(anomaly: Anomaly, event: Event) -> None:
-    """Say of an anomaly what is known of its event, and what validation makes of that."""
-    sensor, peak = anomaly.sensor, event.peak
-    anomaly.circumstances = event.circumstances
-    anomaly.start, anomaly.end = _datetime(event.start), _datetime(event.end)
-    anomaly.peak_at, anomaly.peak_value, anomaly.peak_score = _datetime(peak.at), peak.value, peak.score
-    decision, frozen = _decide(sensor, event)
-    anomaly.decision, anomaly.confidence = decision.decision, decision.confidence
-    anomaly.evidence = {
-        "sensor_id": sensor.sensor_id,
-        "unit": sensor.unit,
-        "peak_value": peak.value,
-        "peak_score": peak.score,
-        "peak_at": anomaly.peak_at.isoformat(),
-        "expected": peak.basis.expected,
-        "spread": peak.basis.spread,
-        "threshold": peak.limit,
-        "start": anomaly.start.isoformat(),
-        "end": anomaly.end.isoformat(),
-        "hits": event.hits,
-        "window": N,
-        "baseline_readings": peak.basis.readings,
-        "baseline_days": round(peak.basis.span_seconds / 86_400, 2),
-        "capsule": frozen,
-    }
-    if peak.basis.model is not None:
-        anomaly.evidence["model"] = str(ModelVersion.objects.get(pk=peak.basis.model))
-    anomaly.evidence |= decision.evidence()
-
-
-def _decide(sensor: Sensor, event: Event) -> tuple[validation.Decision, dict[str, Any]]:
-    """What validation decides, and the capsule of that. A failure of it costs the decision, never the anomaly."""
-    try:
-        with transaction.atomic():
-            parameters = parameters_for(sensor)
-            candidate = candidate_of(sensor, event, parameters)
-            return validation.validate(candidate, parameters), capsule.freeze(event, candidate, parameters)
-    except OperationalError:
-        raise  # The database: the batch is tried again.
-    except Exception as error:
-        logger.exception("an anomaly could not be validated", extra={"sensor": sensor.pk})
-        lifecycle.raise_alert(
-            dedup_key=f"validation:site:{sensor.site_id}",
-            kind=Alert.Kind.SYSTEM,
-            title="Anomalies cannot be validated; each of them is shown as one to look at",
-            severity=Severity.MEDIUM,
-            evidence={"detail": f"{type(error).__name__}; the log has more.", "sensor_id": sensor.sensor_id},
-            site=sensor.asset.site,
-            began_at=_datetime(event.start),
-            last_seen_at=_datetime(event.end),
-        )
-        return validation.Decision(Anomaly.Decision.ERROR, 0.0, ()), {"event": event.as_json()}
-
-
-def _alert(sensor: Sensor, anomaly: Anomaly, historical: bool) -> None:
-    """Raise, record or bring up to date the alert of an anomaly; `historical` when what shows it now is of the past."""
-    if anomaly.decision == Anomaly.Decision.CREDIBLE:
-        severity = _severity(anomaly, sensor.asset)
-    elif anomaly.decision in (Anomaly.Decision.FURTHER, Anomaly.Decision.ERROR):
-        severity = Severity.LOW
-    elif anomaly.alert is not None:
-        # It was believed at first. Its alert stays with the people who have it, and says what is thought now.
-        severity = Severity.LOW
-    else:
-        return
-    about = {"title": _title(sensor, anomaly), "severity": severity, "evidence": anomaly.evidence}
-    if anomaly.alert is not None:
-        lifecycle.update(anomaly.alert, start=anomaly.start, end=anomaly.end, **about)
-        return
-    # The past may join an event that was live without an alert: nobody is told of that now.
-    record = lifecycle.record_historical if historical or anomaly.historical else lifecycle.raise_alert
-    anomaly.alert = record(
-        asset=sensor.asset,
-        sensor=sensor,
-        dedup_key=_dedup_key(sensor),
-        began_at=anomaly.start,
-        last_seen_at=anomaly.end,
-        **about,
-    )
-
-
-def _dedup_key(sensor: Sensor) -> str:
-    return f"anomaly:sensor:{sensor.pk}"
-
-
-def _severity(anomaly: Anomaly, asset: Asset) -> Severity:
-    """Medium; one step up when twice beyond the limit, one more on an asset of high criticality."""
-    far = abs(anomaly.peak_score) >= 2 * anomaly.evidence["threshold"]
-    steps = far + (asset.criticality == Asset.Criticality.HIGH)
-    return Severity(Severity.MEDIUM + steps)
-
-
-def _title(sensor: Sensor, anomaly: Anomaly) -> str:
-    side = "above" if anomaly.peak_score > 0 else "below"
-    expected = anomaly.evidence["expected"]
-    name = sensor.name or sensor.get_kind_display().capitalize()
-    return f"{name} of {sensor.asset} {side} normal: {anomaly.peak_value:.4g} {sensor.unit}, usually {expected:.4g}"
 
 
 def _us(times: Sequence[datetime]) -> list[int]:

@@ -1,0 +1,164 @@
+"""Events written down as anomalies, joined with what is known of them already, and alerted as validation decides."""
+
+import logging
+from datetime import UTC, datetime
+from typing import Any
+
+import numpy as np
+from django.db import OperationalError, transaction
+from django.db.models import Q
+
+from alerts import lifecycle
+from alerts.models import Alert, Severity, State
+from mlops import capsule, validation
+from mlops.context import candidate_of, parameters_for
+from mlops.events import EVENT_GAP, Event, joined
+from mlops.measures import N
+from mlops.models import Anomaly, ModelVersion
+from sensors.models import Asset, Sensor
+
+logger = logging.getLogger(__name__)
+
+
+def record(sensor: Sensor, event: Event, historical: bool) -> None:
+    """Write the event down, joined with what is known of it already, and alert as validation decides."""
+    anomaly, *others = _near(sensor, event, historical) or [Anomaly(sensor=sensor, historical=historical)]
+    known = [capsule.event_of(row) for row in (anomaly, *others) if row.pk]
+    describe(anomaly, joined([event, *known]))
+    for other in others:
+        # The event closed the gap between two recorded ones.
+        alert, absorbed = anomaly.alert or other.alert, other.alert
+        other.delete()
+        if alert and absorbed and absorbed != alert:
+            lifecycle.absorb(absorbed, into=alert)
+        anomaly.alert = alert
+    tell(sensor, anomaly, historical)
+    anomaly.save()
+
+
+def _near(sensor: Sensor, event: Event, historical: bool) -> list[Anomaly]:
+    """Recorded anomalies of the same event, live ones first: close in time, under the same circumstances."""
+    near = Anomaly.objects.filter(
+        sensor=sensor,
+        circumstances=event.circumstances,
+        end__gte=_datetime(event.start) - EVENT_GAP,
+        start__lte=_datetime(event.end) + EVENT_GAP,
+        evidence__has_key="capsule",
+    )
+    if not historical:
+        # Live events continue live ones; readings of the past may also belong to what was live then.
+        near = near.filter(historical=False)
+    # An alert that a person has resolved is over; what goes on after it is new.
+    over = Q(historical=False, alert__state=State.RESOLVED, alert__resolved_at__lt=_datetime(event.end))
+    if historical:
+        over &= Q(alert__historical=False)
+    known = list(near.exclude(over).select_related("alert").order_by("historical", "start"))
+    for row in known:
+        row.sensor = sensor  # With its asset and site, which are asked for again and again.
+    # Nor does what came before a resolution, and is only found now, join it to what came after.
+    alerts = [row.alert for row in known if row.alert]
+    resolutions = [alert.resolved_at for alert in alerts if alert.resolved_at and not alert.historical]
+    return [row for row in known if all(row.start <= at for at in resolutions)]
+
+
+def describe(anomaly: Anomaly, event: Event) -> None:
+    """Say of an anomaly what is known of its event, and what validation makes of that."""
+    sensor, peak = anomaly.sensor, event.peak
+    anomaly.circumstances = event.circumstances
+    anomaly.start, anomaly.end = _datetime(event.start), _datetime(event.end)
+    anomaly.peak_at, anomaly.peak_value, anomaly.peak_score = _datetime(peak.at), peak.value, peak.score
+    decision, frozen = _decide(sensor, event)
+    anomaly.decision, anomaly.confidence = decision.decision, decision.confidence
+    anomaly.evidence = {
+        "sensor_id": sensor.sensor_id,
+        "unit": sensor.unit,
+        "peak_value": peak.value,
+        "peak_score": peak.score,
+        "peak_at": anomaly.peak_at.isoformat(),
+        "expected": peak.basis.expected,
+        "spread": peak.basis.spread,
+        "threshold": peak.limit,
+        "start": anomaly.start.isoformat(),
+        "end": anomaly.end.isoformat(),
+        "hits": event.hits,
+        "window": N,
+        "baseline_readings": peak.basis.readings,
+        "baseline_days": round(peak.basis.span_seconds / 86_400, 2),
+        "capsule": frozen,
+    }
+    if peak.basis.model is not None:
+        anomaly.evidence["model"] = str(ModelVersion.objects.get(pk=peak.basis.model))
+    anomaly.evidence |= decision.evidence()
+
+
+def _decide(sensor: Sensor, event: Event) -> tuple[validation.Decision, dict[str, Any]]:
+    """What validation decides, and the capsule of that. A failure of it costs the decision, never the anomaly."""
+    try:
+        with transaction.atomic():
+            parameters = parameters_for(sensor)
+            candidate = candidate_of(sensor, event, parameters)
+            return validation.validate(candidate, parameters), capsule.freeze(event, candidate, parameters)
+    except OperationalError:
+        raise  # The database: the batch is tried again.
+    except Exception as error:
+        logger.exception("an anomaly could not be validated", extra={"sensor": sensor.pk})
+        lifecycle.raise_alert(
+            dedup_key=f"validation:site:{sensor.site_id}",
+            kind=Alert.Kind.SYSTEM,
+            title="Anomalies cannot be validated; each of them is shown as one to look at",
+            severity=Severity.MEDIUM,
+            evidence={"detail": f"{type(error).__name__}; the log has more.", "sensor_id": sensor.sensor_id},
+            site=sensor.asset.site,
+            began_at=_datetime(event.start),
+            last_seen_at=_datetime(event.end),
+        )
+        return validation.Decision(Anomaly.Decision.ERROR, 0.0, ()), {"event": event.as_json()}
+
+
+def tell(sensor: Sensor, anomaly: Anomaly, historical: bool) -> None:
+    """Raise, record or bring up to date the alert of an anomaly; `historical` when what shows it now is of the past."""
+    if anomaly.decision == Anomaly.Decision.CREDIBLE:
+        severity = _severity(anomaly, sensor.asset)
+    elif anomaly.decision in (Anomaly.Decision.FURTHER, Anomaly.Decision.ERROR):
+        severity = Severity.LOW
+    elif anomaly.alert is not None:
+        # It was believed at first. Its alert stays with the people who have it, and says what is thought now.
+        severity = Severity.LOW
+    else:
+        return
+    about = {"title": _title(sensor, anomaly), "severity": severity, "evidence": anomaly.evidence}
+    if anomaly.alert is not None:
+        lifecycle.update(anomaly.alert, start=anomaly.start, end=anomaly.end, **about)
+        return
+    # The past may join an event that was live without an alert: nobody is told of that now.
+    begin = lifecycle.record_historical if historical or anomaly.historical else lifecycle.raise_alert
+    anomaly.alert = begin(
+        asset=sensor.asset,
+        sensor=sensor,
+        dedup_key=_dedup_key(sensor),
+        began_at=anomaly.start,
+        last_seen_at=anomaly.end,
+        **about,
+    )
+
+
+def _dedup_key(sensor: Sensor) -> str:
+    return f"anomaly:sensor:{sensor.pk}"
+
+
+def _severity(anomaly: Anomaly, asset: Asset) -> Severity:
+    """Medium; one step up when twice beyond the limit, one more on an asset of high criticality."""
+    far = abs(anomaly.peak_score) >= 2 * anomaly.evidence["threshold"]
+    steps = far + (asset.criticality == Asset.Criticality.HIGH)
+    return Severity(Severity.MEDIUM + steps)
+
+
+def _title(sensor: Sensor, anomaly: Anomaly) -> str:
+    side = "above" if anomaly.peak_score > 0 else "below"
+    expected = anomaly.evidence["expected"]
+    name = sensor.name or sensor.get_kind_display().capitalize()
+    return f"{name} of {sensor.asset} {side} normal: {anomaly.peak_value:.4g} {sensor.unit}, usually {expected:.4g}"
+
+
+def _datetime(us: np.int64 | int) -> datetime:
+    return datetime.fromtimestamp(int(us) / 1e6, UTC)
