@@ -19,9 +19,9 @@ from django.utils import timezone
 from numpy.typing import NDArray
 
 from alerts.models import Alert
-from mlops import baselines, deployments, recording, withdrawal
+from mlops import asset_scoring, baselines, deployments, recording, withdrawal
 from mlops.context import circumstances_of
-from mlops.events import EVENT_GAP, Circumstances, Event, find_events, joined
+from mlops.events import EVENT_GAP, Circumstances, Event, find_events
 from mlops.measures import ByBaseline, ByModel, Measure, N, is_of_a_sensor
 from mlops.models import Anomaly
 from mlops.querysets import AnomalyQuerySet
@@ -59,6 +59,7 @@ def score_batches(batches: list[ReadingBatch]) -> None:
     found_in = Sensor.objects.select_related("asset__site").in_bulk({sensor for sensor, _ in events})
     for sensor, event in events:
         recording.record(found_in[sensor], event, historical)
+    asset_scoring.note(spans, historical)
 
 
 def _locked(wanted: set[int]) -> set[int]:
@@ -76,7 +77,8 @@ def _found_in(batches: list[ReadingBatch]) -> AnomalyQuerySet:
         Q(sensor=span.sensor, start__lte=_datetime(span.last), end__gte=_datetime(span.first))
         for span in _spans(batches)
     )
-    return Anomaly.objects.filter(reduce(or_, overlapping, Q(pk=None))).exclude(circumstances=Circumstances.WITHDRAWN)
+    rows = Anomaly.objects.filter(reduce(or_, overlapping, Q(pk=None)), asset=None)
+    return rows.exclude(circumstances=Circumstances.WITHDRAWN)
 
 
 def _weigh_again(found: AnomalyQuerySet, reason: str, historical: bool) -> None:
@@ -89,13 +91,8 @@ def _weigh_again(found: AnomalyQuerySet, reason: str, historical: bool) -> None:
             # Work counts from a little before it began, a fault from its first sign: what they cover by now is not gone
             # for that.
             same = [event for _, event in _events(spans, {}, partial(_always, recorded))]
-        if not same:
-            withdrawal.withdraw(anomaly, "values stand", reason)
-            continue
-        recording.describe(anomaly, replace(joined(same), circumstances=recorded))
-        recording.tell(anomaly.sensor, anomaly, historical)
-        anomaly.save()
-        withdrawal.resolve_unfounded(anomaly.alert, reason)
+        same = [replace(event, circumstances=recorded) for event in same]
+        recording.weigh_again(anomaly, same, reason, historical)
 
 
 def _always(circumstances: Circumstances, _: int, timestamps: NDArray[np.int64]) -> list[Circumstances]:
@@ -120,7 +117,10 @@ def _settled_after(sensors: set[int]) -> dict[int, int]:
     recently = timezone.now() - timedelta(seconds=settings.LATE_AFTER_SECONDS) - SETTLING
     resolved = (
         Alert.objects.filter(
-            sensor__in=any_of(sensors), kind=Alert.Kind.ANOMALY, historical=False, resolved_at__gt=recently
+            sensor__in=any_of(sensors),
+            dedup_key__startswith="anomaly:sensor:",
+            historical=False,
+            resolved_at__gt=recently,
         )
         .values_list("sensor")
         .annotate(last=Max("resolved_at"))

@@ -4,7 +4,7 @@ from datetime import timedelta
 from celery import shared_task
 from django.utils import timezone
 
-from mlops import trainer, training_runs, withdrawal
+from mlops import asset_scoring, trainer, training_runs, withdrawal
 from mlops.models import Baseline
 from sensors.retention import TURN_SECONDS, delete_in_steps
 
@@ -18,6 +18,12 @@ def forget_baselines() -> None:
     """Delete what was normal a month ago: a row per sensor and hour would grow for ever."""
     old = Baseline.objects.filter(valid_from__lt=timezone.now() - timedelta(days=BASELINE_DAYS))
     delete_in_steps(old, time.monotonic() + TURN_SECONDS)
+
+
+@shared_task
+def score_assets() -> None:
+    """Let the models of assets look at what has come in."""
+    asset_scoring.score_due()
 
 
 @shared_task

@@ -54,7 +54,7 @@ def doubted(sensors: Collection[int], since: datetime, until: datetime) -> Anoma
     alerted = Anomaly.objects.filter(alert__sensor__in=any_of(sensors), alert__resolved_at=None, historical=False)
     lately = Anomaly.objects.filter(Q(alert=None) | Q(historical=True), sensor__in=any_of(sensors))
     lately = lately.filter(end__gte=since, start__lte=until)
-    found = Anomaly.objects.filter(Exists(masked), pk__in=alerted.values("pk").union(lately.values("pk")))
+    found = Anomaly.objects.filter(Exists(masked), asset=None, pk__in=alerted.values("pk").union(lately.values("pk")))
     return found.exclude(circumstances=Anomaly.Circumstances.WITHDRAWN)
 
 

@@ -328,6 +328,7 @@ ADMIN_MODELS = {
     "maintenance.verdict": (TECHNICIANS, NOBODY, NOBODY),
     "mlops.anomaly": (TECHNICIANS, NOBODY, NOBODY),
     "mlops.baseline": (TECHNICIANS, NOBODY, NOBODY),
+    "mlops.unscoredstretch": (ENGINEERS, NOBODY, NOBODY),
     "mlops.validationpolicy": (ENGINEERS, ENGINEERS, ENGINEERS),
     "mlops.modelversion": (ENGINEERS, NOBODY, NOBODY),
     "mlops.trainingrun": (ENGINEERS, NOBODY, NOBODY),
