@@ -121,6 +121,7 @@ def _settled_after(sensors: set[int]) -> dict[int, int]:
             dedup_key__startswith="anomaly:sensor:",
             historical=False,
             resolved_at__gt=recently,
+            normal_since=None,
         )
         .values_list("sensor")
         .annotate(last=Max("resolved_at"))
