@@ -9,7 +9,7 @@ import sys
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
-from benchmarks import formats, ingest, mqtt, path, scoring, storage
+from benchmarks import formats, ingest, latency, mqtt, path, scoring, storage
 
 BENCHMARKS = {
     "path": path.run,
@@ -17,6 +17,7 @@ BENCHMARKS = {
     "single": ingest.run_single,
     "scored": ingest.run_scored,
     "scoring": scoring.run,
+    "latency": latency.run,
     "formats": formats.run,
     "import": formats.run_import,
     "mqtt": mqtt.run,
