@@ -5,7 +5,8 @@ import warnings
 from typing import Any
 
 from celery import Celery
-from celery.signals import task_prerun, worker_process_init
+from celery.signals import task_prerun, worker_process_init, worker_ready
+from django.conf import settings
 from django.db import close_old_connections
 
 from config.orphans import exit_when_orphaned
@@ -32,3 +33,9 @@ def _leave_broken_connections(**_: Any) -> None:
 def _begin(**_: Any) -> None:
     os.nice(NICENESS)
     exit_when_orphaned()
+
+
+@worker_ready.connect
+def _make_demo_models(**_: Any) -> None:
+    if settings.DEMO:
+        app.send_task("mlops.tasks.make_demo_models")
