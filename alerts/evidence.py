@@ -59,6 +59,8 @@ def expected_band(evidence: dict[str, Any]) -> tuple[float, float] | None:
 
 
 def _seen(evidence: dict[str, Any], zone: tzinfo) -> str:
+    if shares := _shares(evidence):
+        return f"Its sensors together are not as they usually are: {shares}."
     value, expected, at = _number(evidence, "peak_value"), _number(evidence, "expected"), _time(evidence, "peak_at")
     if value is None:
         return ""
@@ -67,6 +69,17 @@ def _seen(evidence: dict[str, Any], zone: tzinfo) -> str:
     if at:
         text += f" on {clock(at, zone)}"
     return f"{text}; about {measured(expected, unit)} was expected." if expected is not None else f"{text}."
+
+
+def _shares(evidence: dict[str, Any]) -> str:
+    """What each sensor has to do with it, as far as that rounds to a percent."""
+    shares = evidence.get("shares")
+    told = []
+    for each in shares if isinstance(shares, list) else []:
+        match each:
+            case [str(sensor), float(share)] if share >= 0.005:
+                told.append(f"{sensor} makes up {100 * share:.0f} %")
+    return ", ".join(told)
 
 
 def _fault(evidence: dict[str, Any], zone: tzinfo) -> list[str]:

@@ -65,6 +65,7 @@ ROLES: dict[str, Role] = {
             *(f"mlops.{verb}_validationpolicy" for verb in ("view", "add", "change")),
             *(f"mlops.{verb}" for verb in ("view_modelversion", "view_deployment", "change_deployment")),
             *(f"mlops.{verb}_trainingrun" for verb in ("view", "add")),
+            "mlops.view_unscoredstretch",
             "sensors.view_pending",
             "sensors.change_pending",
         ),

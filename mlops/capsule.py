@@ -7,8 +7,9 @@ from typing import Any
 
 import numpy as np
 
+from mlops.detectors.base import Frame
 from mlops.events import Event
-from mlops.measures import ByBaseline, Judged, model_scores
+from mlops.measures import ByBaseline, Judged, asset_scores, model_scores
 from mlops.models import Anomaly, ModelVersion
 from mlops.registry.loading import load_version
 from mlops.validation import Candidate, Decision, Parameters, validate
@@ -65,9 +66,13 @@ def _scored_again(readings: list[Judged]) -> list[Judged]:
     basis = readings[-1].basis
     if basis.model is None:
         return [_by_baseline(reading) for reading in readings]
-    timestamps, values = np.array(basis.timestamps, np.int64), np.array(basis.values)
     artifact = load_version(ModelVersion.objects.get(pk=basis.model))
-    scores = dict(zip(timestamps.tolist(), model_scores(artifact, timestamps, values).tolist(), strict=True))
+    timestamps, values = np.array(basis.timestamps, np.int64), np.array(basis.values, float)
+    if values.ndim == 2:
+        found = asset_scores(artifact, Frame(timestamps, values, artifact.features))
+    else:
+        found = model_scores(artifact, timestamps, values)
+    scores = dict(zip(timestamps.tolist(), np.nan_to_num(found).tolist(), strict=True))
     return [replace(reading, score=scores[reading.at], limit=1.0) for reading in readings]
 
 

@@ -2,11 +2,12 @@
 
 import logging
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 
+import numpy as np
 from django.db import transaction
 
-from mlops import trainer
+from mlops import trainer, training
 from mlops.detectors.base import NotEnoughData
 from mlops.models import ModelVersion, Purpose
 from mlops.registry import mlflow_api
@@ -66,10 +67,10 @@ def _made(of: Sensor | Asset, purpose: Purpose) -> bool:
 def _learned(of: Sensor | Asset, purpose: Purpose) -> Trained:
     """From the plant's past as it was set up, before the pump's bearing began to wear."""
     sensor = of if isinstance(of, Sensor) else of.sensors.earliest("pk")
-    began = history.firsts([sensor.pk]).get(sensor.pk)
-    if began is None:
+    [began] = history.firsts(np.array([sensor.pk], np.int64))
+    if not began:
         raise NotEnoughData(f"{of} has no readings.")
-    over = datetime.fromtimestamp(began / 1e6, UTC) + timedelta(days=demo.HISTORY_DAYS)
+    over = training.at(began) + timedelta(days=demo.HISTORY_DAYS)
     if purpose == Purpose.FAILURE:
         return _from_simulated_failures(over)
     return trainer.learned(of, purpose, over, logger.debug)

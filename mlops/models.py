@@ -13,6 +13,7 @@ from mlops.querysets import (
     DeploymentQuerySet,
     ModelVersionQuerySet,
     TrainingRunQuerySet,
+    UnscoredStretchQuerySet,
     ValidationPolicyQuerySet,
 )
 from sensors.models import Asset, Sensor, Site
@@ -93,7 +94,10 @@ class ValidationPolicy(models.Model):
 
 
 class Anomaly(models.Model):
-    """A stretch of time in which a sensor left its baseline, and what validation made of it."""
+    """A stretch of time in which a sensor, or an asset as a whole, was not normal, and what validation made of it.
+
+    With an `asset`, its sensors together said so, and `sensor` is the one that had most to do with it.
+    """
 
     class Decision(models.TextChoices):
         CREDIBLE = "credible_anomaly", "credible anomaly"
@@ -110,6 +114,14 @@ class Anomaly(models.Model):
         WITHDRAWN = "withdrawn"
 
     sensor = models.ForeignKey(Sensor, on_delete=models.PROTECT, related_name="anomalies")
+    asset = models.ForeignKey(
+        Asset,
+        on_delete=models.PROTECT,
+        null=True,
+        blank=True,
+        related_name="own_anomalies",
+        help_text="Empty for what a sensor shows alone.",
+    )
     alert = models.ForeignKey(Alert, on_delete=models.SET_NULL, null=True, blank=True, related_name="anomalies")
     start = models.DateTimeField()
     end = models.DateTimeField()
@@ -134,15 +146,32 @@ class Anomaly(models.Model):
     class Meta:
         ordering = ["-start", "-pk"]
         verbose_name_plural = "anomalies"
-        indexes = [models.Index(fields=["sensor", "-end"], name="anomaly_newest_of_sensor")]
+        indexes = [
+            models.Index(fields=["sensor", "-end"], name="anomaly_newest_of_sensor"),
+            models.Index(fields=["asset", "-end"], condition=Q(asset__isnull=False), name="anomaly_newest_of_asset"),
+        ]
 
     def __str__(self) -> str:
-        return f"{self.sensor} {self.start:%Y-%m-%d %H:%M}"
+        return f"{self.asset or self.sensor} {self.start:%Y-%m-%d %H:%M}"
 
     @property
     def distance(self) -> str:
         """The peak's distance from normal, with its unit."""
         return f"{self.peak_score:.1f} {'× limit' if 'model' in self.evidence else 'σ'}"
+
+
+class UnscoredStretch(models.Model):
+    """Readings of an asset, from `start` to `end`, that the model of the asset has not seen yet."""
+
+    asset = models.ForeignKey(Asset, on_delete=models.CASCADE, related_name="+")
+    start = models.DateTimeField()
+    end = models.DateTimeField()
+    historical = models.BooleanField()
+
+    objects = UnscoredStretchQuerySet.as_manager()
+
+    def __str__(self) -> str:
+        return f"{self.asset} {self.start:%Y-%m-%d %H:%M}"
 
 
 class Purpose(models.TextChoices):

@@ -17,6 +17,10 @@ class ValidationPolicyQuerySet(SiteScopedQuerySet):
     site_path = "site"
 
 
+class UnscoredStretchQuerySet(SiteScopedQuerySet):
+    site_path = "asset__site"
+
+
 class OfASiteOrAllQuerySet(SiteScopedQuerySet):
     """Rows without a site concern every site: whoever is a member of one sees them."""
 

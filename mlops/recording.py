@@ -1,6 +1,7 @@
 """Events written down as anomalies, joined with what is known of them already, and alerted as validation decides."""
 
 import logging
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -10,21 +11,49 @@ from django.db.models import Q
 
 from alerts import lifecycle
 from alerts.models import Alert, Severity, State
-from mlops import capsule, validation
-from mlops.context import candidate_of, parameters_for
+from mlops import capsule, validation, withdrawal
+from mlops.context import candidate_of, candidate_of_asset, parameters_for
 from mlops.events import EVENT_GAP, Event, joined
 from mlops.measures import N
 from mlops.models import Anomaly, ModelVersion
+from mlops.querysets import AnomalyQuerySet
 from sensors.models import Asset, Sensor
 
 logger = logging.getLogger(__name__)
 
 
 def record(sensor: Sensor, event: Event, historical: bool) -> None:
-    """Write the event down, joined with what is known of it already, and alert as validation decides."""
-    anomaly, *others = _near(sensor, event, historical) or [Anomaly(sensor=sensor, historical=historical)]
-    known = [capsule.event_of(row) for row in (anomaly, *others) if row.pk]
-    describe(anomaly, joined([event, *known]))
+    """Write an event of a sensor down, joined with what is known of it already, and alert as validation decides."""
+    near = _near(Anomaly.objects.filter(sensor=sensor, asset=None), event, historical)
+    for row in near:
+        row.sensor = sensor  # With its asset and site, which are asked for again and again.
+    _join(event, near or [Anomaly(sensor=sensor, historical=historical)], historical)
+
+
+def record_of_asset(asset: Asset, sensors: Mapping[str, Sensor], event: Event, historical: bool) -> None:
+    """The same for an event of a whole asset; `sensors` are its model's channels."""
+    near = _near(Anomaly.objects.filter(asset=asset).select_related("sensor__asset__site"), event, historical)
+    leading = sensors[event.peak.basis.shares[0][0]]
+    _join(event, near or [Anomaly(sensor=leading, asset=asset, historical=historical)], historical)
+
+
+def weigh_again(anomaly: Anomaly, events: Sequence[Event], reason: str, historical: bool) -> None:
+    """The readings of an anomaly have changed, and these events are in them now: keep it as they are, or set it aside
+    if there are none.
+    """
+    if not events:
+        withdrawal.withdraw(anomaly, "values stand", reason)
+        return
+    describe(anomaly, joined(events))
+    tell(anomaly, historical)
+    anomaly.save()
+    withdrawal.resolve_unfounded(anomaly.alert, reason)
+
+
+def _join(event: Event, rows: list[Anomaly], historical: bool) -> None:
+    """Make the event and these rows of it, the first of which may be new, one anomaly."""
+    anomaly, *others = rows
+    describe(anomaly, joined([event, *(capsule.event_of(row) for row in rows if row.pk)]))
     for other in others:
         # The event closed the gap between two recorded ones.
         alert, absorbed = anomaly.alert or other.alert, other.alert
@@ -32,14 +61,13 @@ def record(sensor: Sensor, event: Event, historical: bool) -> None:
         if alert and absorbed and absorbed != alert:
             lifecycle.absorb(absorbed, into=alert)
         anomaly.alert = alert
-    tell(sensor, anomaly, historical)
+    tell(anomaly, historical)
     anomaly.save()
 
 
-def _near(sensor: Sensor, event: Event, historical: bool) -> list[Anomaly]:
-    """Recorded anomalies of the same event, live ones first: close in time, under the same circumstances."""
-    near = Anomaly.objects.filter(
-        sensor=sensor,
+def _near(rows: AnomalyQuerySet, event: Event, historical: bool) -> list[Anomaly]:
+    """Those of the same event, live ones first: close in time, under the same circumstances."""
+    near = rows.filter(
         circumstances=event.circumstances,
         end__gte=_datetime(event.start) - EVENT_GAP,
         start__lte=_datetime(event.end) + EVENT_GAP,
@@ -50,24 +78,31 @@ def _near(sensor: Sensor, event: Event, historical: bool) -> list[Anomaly]:
         near = near.filter(historical=False)
     # An alert that a person has resolved is over; what goes on after it is new.
     over = Q(historical=False, alert__state=State.RESOLVED, alert__resolved_at__lt=_datetime(event.end))
+    # One that went back to normal by itself goes on when it comes back.
+    over &= Q(alert__normal_since=None)
     if historical:
         over &= Q(alert__historical=False)
     known = list(near.exclude(over).select_related("alert").order_by("historical", "start"))
-    for row in known:
-        row.sensor = sensor  # With its asset and site, which are asked for again and again.
     # Nor does what came before a resolution, and is only found now, join it to what came after.
     alerts = [row.alert for row in known if row.alert]
-    resolutions = [alert.resolved_at for alert in alerts if alert.resolved_at and not alert.historical]
+    resolutions = [
+        alert.resolved_at for alert in alerts if alert.resolved_at and not alert.historical and not alert.normal_since
+    ]
     return [row for row in known if all(row.start <= at for at in resolutions)]
 
 
 def describe(anomaly: Anomaly, event: Event) -> None:
     """Say of an anomaly what is known of its event, and what validation makes of that."""
-    sensor, peak = anomaly.sensor, event.peak
+    peak = event.peak
+    if anomaly.asset:
+        # A later peak may be another sensor's.
+        leading = Sensor.objects.filter(site=anomaly.asset.site_id, sensor_id=peak.basis.shares[0][0])
+        anomaly.sensor = leading.select_related("asset__site").first() or anomaly.sensor
+    sensor = anomaly.sensor
     anomaly.circumstances = event.circumstances
     anomaly.start, anomaly.end = _datetime(event.start), _datetime(event.end)
     anomaly.peak_at, anomaly.peak_value, anomaly.peak_score = _datetime(peak.at), peak.value, peak.score
-    decision, frozen = _decide(sensor, event)
+    decision, frozen = _decide(anomaly, event)
     anomaly.decision, anomaly.confidence = decision.decision, decision.confidence
     anomaly.evidence = {
         "sensor_id": sensor.sensor_id,
@@ -75,8 +110,6 @@ def describe(anomaly: Anomaly, event: Event) -> None:
         "peak_value": peak.value,
         "peak_score": peak.score,
         "peak_at": anomaly.peak_at.isoformat(),
-        "expected": peak.basis.expected,
-        "spread": peak.basis.spread,
         "threshold": peak.limit,
         "start": anomaly.start.isoformat(),
         "end": anomaly.end.isoformat(),
@@ -88,15 +121,24 @@ def describe(anomaly: Anomaly, event: Event) -> None:
     }
     if peak.basis.model is not None:
         anomaly.evidence["model"] = str(ModelVersion.objects.get(pk=peak.basis.model))
+    if peak.basis.shares:
+        # What one sensor shows may be quite usual for it.
+        anomaly.evidence["shares"] = [list(share) for share in peak.basis.shares]
+    else:
+        anomaly.evidence |= {"expected": peak.basis.expected, "spread": peak.basis.spread}
     anomaly.evidence |= decision.evidence()
 
 
-def _decide(sensor: Sensor, event: Event) -> tuple[validation.Decision, dict[str, Any]]:
+def _decide(anomaly: Anomaly, event: Event) -> tuple[validation.Decision, dict[str, Any]]:
     """What validation decides, and the capsule of that. A failure of it costs the decision, never the anomaly."""
+    sensor, asset = anomaly.sensor, anomaly.asset
     try:
         with transaction.atomic():
             parameters = parameters_for(sensor)
-            candidate = candidate_of(sensor, event, parameters)
+            if asset:
+                candidate = candidate_of_asset(asset, event, parameters)
+            else:
+                candidate = candidate_of(sensor, event, parameters)
             return validation.validate(candidate, parameters), capsule.freeze(event, candidate, parameters)
     except OperationalError:
         raise  # The database: the batch is tried again.
@@ -115,8 +157,9 @@ def _decide(sensor: Sensor, event: Event) -> tuple[validation.Decision, dict[str
         return validation.Decision(Anomaly.Decision.ERROR, 0.0, ()), {"event": event.as_json()}
 
 
-def tell(sensor: Sensor, anomaly: Anomaly, historical: bool) -> None:
+def tell(anomaly: Anomaly, historical: bool) -> None:
     """Raise, record or bring up to date the alert of an anomaly; `historical` when what shows it now is of the past."""
+    sensor = anomaly.sensor
     if anomaly.decision == Anomaly.Decision.CREDIBLE:
         severity = _severity(anomaly, sensor.asset)
     elif anomaly.decision in (Anomaly.Decision.FURTHER, Anomaly.Decision.ERROR):
@@ -126,7 +169,7 @@ def tell(sensor: Sensor, anomaly: Anomaly, historical: bool) -> None:
         severity = Severity.LOW
     else:
         return
-    about = {"title": _title(sensor, anomaly), "severity": severity, "evidence": anomaly.evidence}
+    about = {"title": _title(anomaly), "severity": severity, "evidence": anomaly.evidence}
     if anomaly.alert is not None:
         lifecycle.update(anomaly.alert, start=anomaly.start, end=anomaly.end, **about)
         return
@@ -135,15 +178,20 @@ def tell(sensor: Sensor, anomaly: Anomaly, historical: bool) -> None:
     anomaly.alert = begin(
         asset=sensor.asset,
         sensor=sensor,
-        dedup_key=_dedup_key(sensor),
+        dedup_key=_dedup_key(anomaly),
         began_at=anomaly.start,
         last_seen_at=anomaly.end,
         **about,
     )
 
 
-def _dedup_key(sensor: Sensor) -> str:
-    return f"anomaly:sensor:{sensor.pk}"
+def cause_of_asset(asset: int) -> str:
+    """What the alerts of an asset as a whole have in common: their `dedup_key`."""
+    return f"anomaly:asset:{asset}"
+
+
+def _dedup_key(anomaly: Anomaly) -> str:
+    return cause_of_asset(anomaly.asset_id) if anomaly.asset_id else f"anomaly:sensor:{anomaly.sensor_id}"
 
 
 def _severity(anomaly: Anomaly, asset: Asset) -> Severity:
@@ -153,10 +201,14 @@ def _severity(anomaly: Anomaly, asset: Asset) -> Severity:
     return Severity(Severity.MEDIUM + steps)
 
 
-def _title(sensor: Sensor, anomaly: Anomaly) -> str:
+def _title(anomaly: Anomaly) -> str:
+    sensor = anomaly.sensor
+    name = sensor.name or sensor.get_kind_display().capitalize()
+    if anomaly.asset:
+        share = 100 * anomaly.evidence["shares"][0][1]
+        return f"{anomaly.asset} unlike itself: mostly {name} ({share:.0f} %), {anomaly.peak_value:.4g} {sensor.unit}"
     side = "above" if anomaly.peak_score > 0 else "below"
     expected = anomaly.evidence["expected"]
-    name = sensor.name or sensor.get_kind_display().capitalize()
     return f"{name} of {sensor.asset} {side} normal: {anomaly.peak_value:.4g} {sensor.unit}, usually {expected:.4g}"
 
 

@@ -5,7 +5,7 @@ from typing import Any
 from celery import shared_task
 from django.utils import timezone
 
-from mlops import demo_models, trainer, training_runs, withdrawal
+from mlops import asset_scoring, demo_models, trainer, training_runs, withdrawal
 from mlops.models import Baseline
 from mlops.registry import mlflow_api
 from sensors.retention import TURN_SECONDS, delete_in_steps
@@ -20,6 +20,12 @@ def forget_baselines() -> None:
     """Delete what was normal a month ago: a row per sensor and hour would grow for ever."""
     old = Baseline.objects.filter(valid_from__lt=timezone.now() - timedelta(days=BASELINE_DAYS))
     delete_in_steps(old, time.monotonic() + TURN_SECONDS)
+
+
+@shared_task
+def score_assets() -> None:
+    """Let the models of assets look at what has come in."""
+    asset_scoring.score_due()
 
 
 @shared_task

@@ -8,7 +8,7 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('mlops', '0004_training_runs'),
+        ('mlops', '0005_asset_anomalies'),
         ('sensors', '0007_dead_letters'),
         migrations.swappable_dependency(settings.AUTH_USER_MODEL),
     ]

@@ -13,7 +13,7 @@ from django.utils import timezone
 from alerts import lifecycle
 from alerts.models import Alert, Severity, State
 from maintenance.models import Verdict
-from mlops import context, scoring
+from mlops import context, recording
 from mlops.models import Anomaly, ValidationPolicy
 from sensors import outbox
 from sensors.models import Sensor, SensorProfile
@@ -142,7 +142,7 @@ def test_a_failing_validation_shows_the_anomaly_and_tells_of_itself_once(
         raise ZeroDivisionError
 
     with monkeypatch.context() as broken:
-        broken.setattr(scoring, "candidate_of", fail)
+        broken.setattr(recording, "candidate_of", fail)
         found = deviate(vibration, now - 9 * MINUTE, [6.0] * 4)
         deviate(vibration, now - 5 * MINUTE, [6.0])
     assert (found.decision, found.confidence) == (Anomaly.Decision.ERROR, 0.0)
