@@ -208,7 +208,8 @@ CELERY_TASK_ROUTES: dict[str, dict[str, object]] = {
 }
 # Among these a training run, which takes a minute, comes last: the rest would wait for every run that was asked for.
 # (On Redis 0 is the highest priority.)
-CELERY_TASK_ROUTES["mlops.tasks.train"] = {"queue": BACKGROUND_QUEUE, "priority": 9}
+for task in ("mlops.tasks.train", "mlops.tasks.make_demo_models"):
+    CELERY_TASK_ROUTES[task] = {"queue": BACKGROUND_QUEUE, "priority": 9}
 CELERY_BEAT_SCHEDULER = "django_celery_beat.schedulers:DatabaseScheduler"
 CELERY_BEAT_MAX_LOOP_INTERVAL = 1
 CELERY_BEAT_SCHEDULE = {

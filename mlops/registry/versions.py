@@ -2,6 +2,7 @@
 
 import json
 import logging
+import re
 import time
 from posixpath import normpath
 from typing import Any
@@ -121,15 +122,19 @@ def _begin_run(artifact: ModelArtifact, purpose: Purpose, name: str, tags: dict[
         "POST",
         "runs/log-batch",
         run_id=run["run_id"],
-        # MLflow takes names of metrics for paths.
         metrics=[
-            {"key": normpath(key), "value": value, "timestamp": now, "step": 0}
+            {"key": _metric_name(key), "value": value, "timestamp": now, "step": 0}
             for key, value in artifact.metrics.items()
         ],
         params=[{"key": key, "value": value} for key, value in parameters.items()],
     )
     assert isinstance(run, dict)
     return run
+
+
+def _metric_name(key: str) -> str:
+    """MLflow takes names of metrics for paths, and only some characters."""
+    return normpath(re.sub(r"[^\w\-. :/]", "_", key))
 
 
 def _experiment(name: str) -> str:
