@@ -55,9 +55,9 @@ class ValidationPolicyAdmin(SiteScopedAdmin):
 
 @admin.register(TrainingRun)
 class TrainingRunAdmin(ReadOnly, SiteScopedAdmin):
-    list_display = ["sensor", "state", "said", "asked_by", "asked_at", "version"]
-    list_filter = ["state", ("sensor__site", VisibleRelatedFilter)]
-    list_select_related = ["sensor", "asked_by", "version"]
+    list_display = ["of", "purpose", "state", "said", "asked_by", "asked_at", "version"]
+    list_filter = ["state", "purpose"]
+    list_select_related = ["sensor", "asset", "asked_by", "version"]
 
 
 @admin.register(ModelVersion)

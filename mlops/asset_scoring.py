@@ -247,7 +247,7 @@ def _settled_after(asset: Asset) -> int:
     """From when on (microseconds UTC) readings may open a new event: a moment after the last alert was resolved."""
     recently = timezone.now() - timedelta(seconds=settings.LATE_AFTER_SECONDS) - SETTLING
     resolved = Alert.objects.filter(dedup_key=recording.cause_of_asset(asset.pk), resolved_at__gt=recently)
-    last = resolved.filter(historical=False).aggregate(last=Max("resolved_at"))["last"]
+    last = resolved.filter(historical=False, normal_since=None).aggregate(last=Max("resolved_at"))["last"]
     return _us(last + SETTLING) if last else 0
 
 

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from mlops.detectors import robust
 from mlops.detectors.base import Detector, Frame
 from mlops.detectors.channels import STRETCH
-from mlops.detectors.robust import Profile
+from mlops.detectors.robust import Profile, Profiles
 from mlops.grid import Grid
 from mlops.registry.artifact import ModelArtifact
 
@@ -115,17 +115,16 @@ class ByBaseline:
     new: NDArray[np.bool_] = field(init=False)
 
     def __post_init__(self) -> None:
-        known = [profile or _NOTHING for profile in self.profiles]
-        self.scores = robust.score(known, self.which, self.timestamps, self.values)
-        self.scores[np.array([profile is None for profile in self.profiles], bool)[self.which]] = np.nan
-        self.limits = np.array([limit_of(profile) for profile in known])[self.which]
-        self.new = np.array([profile.readings < robust.ENOUGH_READINGS for profile in known])[self.which]
+        profiles = Profiles.of(self.profiles)
+        self.scores = robust.score(profiles, self.which, self.timestamps, self.values)
+        self.limits = _limits(profiles)[self.which]
+        self.new = (profiles.readings < robust.ENOUGH_READINGS)[self.which]
 
     def basis(self, row: int, first: int | None) -> Basis:
         profile = self.profiles[self.which[row]]
         if profile is None:
             return Basis(0.0, 0.0, 0, 0.0)
-        expected = robust.expected([profile], _FIRST, self.timestamps[row : row + 1])
+        expected = robust.expected(Profiles.of([profile]), _FIRST, self.timestamps[row : row + 1])
         return Basis(float(expected[0]), profile.spread, profile.readings, profile.span_seconds, profile)
 
 
@@ -212,11 +211,21 @@ class ByAsset:
 
 
 _FIRST = np.zeros(1, np.int64)
-_NOTHING = Profile(readings=0, span_seconds=0.0, median=0.0, spread=1.0)
 
 
-def limit_of(profile: Profile) -> float:
-    return LIMIT * (1 if profile.spans_a_day else SHORT_HISTORY_FACTOR)
+def at_their_limits(
+    profiles: Profiles, which: NDArray[np.int64], timestamps: Times, values: Floats
+) -> NDArray[np.bool_]:
+    """Which readings reach their limit, for any number of sensors at once; `profiles[which[i]]` is that of reading i.
+
+    Where none does there is no event to look for.
+    """
+    scores = robust.score(profiles, which, timestamps, values)
+    return np.abs(scores) >= _limits(profiles)[which]
+
+
+def _limits(profiles: Profiles) -> Floats:
+    return np.where(profiles.span_seconds >= robust.DAY_US / 1e6, LIMIT, LIMIT * SHORT_HISTORY_FACTOR)
 
 
 def is_of_a_sensor(artifact: ModelArtifact) -> bool:

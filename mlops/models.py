@@ -199,6 +199,7 @@ class ModelVersion(models.Model):
     size_bytes = models.PositiveBigIntegerField()
     metrics = models.JSONField(default=dict, blank=True)
     tags = models.JSONField(default=dict, blank=True)
+    card = models.JSONField(default=dict, blank=True, help_text="What the version's page shows (mlops.cards).")
     created_at = models.DateTimeField(auto_now_add=True)
 
     objects = ModelVersionQuerySet.as_manager()
@@ -275,8 +276,8 @@ class Deployment(models.Model):
 
 
 class TrainingRun(models.Model):
-    """Somebody asked for a model of a sensor; how far that is and what came of it. What serves is left as it is until a
-    better model is registered.
+    """Somebody asked for a model of a sensor or of an asset; how far that is and what came of it. What serves is left
+    as it is until a better model is registered.
     """
 
     class State(models.TextChoices):
@@ -287,7 +288,9 @@ class TrainingRun(models.Model):
 
     UNFINISHED = (State.WAITING, State.RUNNING)
 
-    sensor = models.ForeignKey(Sensor, on_delete=models.PROTECT, related_name="training_runs")
+    sensor = models.ForeignKey(Sensor, on_delete=models.PROTECT, null=True, blank=True, related_name="training_runs")
+    asset = models.ForeignKey(Asset, on_delete=models.PROTECT, null=True, blank=True, related_name="training_runs")
+    purpose = models.CharField(max_length=20, choices=Purpose.choices, default=Purpose.SENSOR_ANOMALY)
     state = models.CharField(max_length=10, choices=State.choices, default=State.WAITING)
     said = models.CharField(max_length=500, blank=True, help_text="The step it is at, or what came of it.")
     asked_by = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.PROTECT, related_name="+")
@@ -301,13 +304,30 @@ class TrainingRun(models.Model):
     class Meta:
         ordering = ["-pk"]
         constraints = [
+            models.CheckConstraint(
+                name="training_of_a_sensor_or_an_asset",
+                condition=Q(sensor__isnull=False, asset__isnull=True, purpose=Purpose.SENSOR_ANOMALY)
+                | Q(sensor__isnull=True, asset__isnull=False) & ~Q(purpose=Purpose.SENSOR_ANOMALY),
+            ),
             models.UniqueConstraint(
                 fields=["sensor"], condition=Q(state__in=("waiting", "running")), name="one_training_at_a_time"
-            )
+            ),
+            models.UniqueConstraint(
+                fields=["asset", "purpose"],
+                condition=Q(state__in=("waiting", "running")),
+                name="one_training_of_an_asset_at_a_time",
+            ),
         ]
 
     def __str__(self) -> str:
-        return f"{self.sensor} {self.asked_at:%Y-%m-%d %H:%M}"
+        return f"{self.of} {self.asked_at:%Y-%m-%d %H:%M}"
+
+    @property
+    def of(self) -> Sensor | Asset:
+        """What the model is of."""
+        of = self.sensor or self.asset
+        assert of is not None
+        return of
 
     @property
     def is_at_work(self) -> bool:

@@ -41,4 +41,8 @@ class DeploymentQuerySet(OfASiteOrAllQuerySet):
 
 
 class TrainingRunQuerySet(SiteScopedQuerySet):
-    site_path = "sensor__site"
+    def visible_to(self, user: Viewer) -> Self:
+        if not user.is_authenticated or user.has_perm("sensors.view_all_sites"):
+            return super().visible_to(user)
+        sites = user.sites.values("pk")
+        return self.filter(Q(sensor__site__in=sites) | Q(asset__site__in=sites))

@@ -78,12 +78,16 @@ def _near(rows: AnomalyQuerySet, event: Event, historical: bool) -> list[Anomaly
         near = near.filter(historical=False)
     # An alert that a person has resolved is over; what goes on after it is new.
     over = Q(historical=False, alert__state=State.RESOLVED, alert__resolved_at__lt=_datetime(event.end))
+    # One that went back to normal by itself goes on when it comes back.
+    over &= Q(alert__normal_since=None)
     if historical:
         over &= Q(alert__historical=False)
     known = list(near.exclude(over).select_related("alert").order_by("historical", "start"))
     # Nor does what came before a resolution, and is only found now, join it to what came after.
     alerts = [row.alert for row in known if row.alert]
-    resolutions = [alert.resolved_at for alert in alerts if alert.resolved_at and not alert.historical]
+    resolutions = [
+        alert.resolved_at for alert in alerts if alert.resolved_at and not alert.historical and not alert.normal_since
+    ]
     return [row for row in known if all(row.start <= at for at in resolutions)]
 
 

@@ -3,7 +3,7 @@ from typing import Any
 
 import redis
 from django.contrib.auth.decorators import permission_required
-from django.db.models import QuerySet
+from django.db.models import Count, Q, QuerySet
 from django.http import HttpResponse, HttpResponseBase, JsonResponse
 from django.shortcuts import get_object_or_404, render
 from django.urls import reverse
@@ -13,7 +13,7 @@ from django.views.decorators.http import require_http_methods, require_POST, req
 
 from mlops import deployments, mlflow_pages, training_runs
 from mlops.hindsight import hindsight
-from mlops.models import Anomaly, Deployment, TrainingRun
+from mlops.models import Anomaly, Deployment, Purpose, TrainingRun
 from mlops.registry import figures
 from sensors.errors import Refused
 from sensors.models import Asset, Sensor
@@ -24,7 +24,8 @@ PANEL_ROWS = 10
 MAX_MARKS = 500
 HINDSIGHT_DAYS = 180
 # More than these nobody finds in a list; `manage.py train` takes any.
-MOST_SENSORS = 2_000
+MOST_CHOICES = 2_000
+ASSET_PURPOSES = (Purpose.ASSET_ANOMALY,)
 
 
 @require_safe
@@ -79,7 +80,9 @@ def models(request: Request) -> HttpResponse:
         "page": page,
         "counted": _with_figures(page),
         "runs": _runs(request),
-        "sensors": _trainable(request)[:MOST_SENSORS],
+        "sensors": _sensors(request)[:MOST_CHOICES],
+        "assets": _assets(request)[:MOST_CHOICES],
+        "purposes": ASSET_PURPOSES,
     }
     return render(request, "mlops/models.html", context)
 
@@ -93,20 +96,37 @@ def training(request: Request) -> HttpResponse:
 @require_POST
 @permission_required("mlops.add_trainingrun", raise_exception=True)
 def train(request: Request) -> HttpResponse:
-    """Have a model of a sensor trained."""
-    key = request.POST.get("sensor", "")
-    sensor = get_object_or_404(_trainable(request), pk=int(key) if key.isdecimal() and len(key) < 18 else 0)
-    done = f"A model of {sensor} is being trained; it serves when it is better than what does."
-    return act(request, lambda: training_runs.ask(sensor, request.user), done=done, then=reverse("mlops:models"))
+    """Have a model of a sensor trained, or one of an asset for a purpose."""
+    of: Sensor | Asset
+    if "asset" in request.POST:
+        of = get_object_or_404(_assets(request), pk=_key(request, "asset"))
+        asked = request.POST.get("purpose", "")
+        purpose = Purpose(asked) if asked in ASSET_PURPOSES else Purpose.ASSET_ANOMALY
+    else:
+        of, purpose = get_object_or_404(_sensors(request), pk=_key(request, "sensor")), Purpose.SENSOR_ANOMALY
+    done = f"A model of {of} is being trained; it serves when it is worth it."
+    return act(request, lambda: training_runs.ask(of, request.user, purpose), done=done, then=reverse("mlops:models"))
 
 
-def _trainable(request: Request) -> QuerySet[Sensor]:
+def _key(request: Request, field: str) -> int:
+    key = request.POST.get(field, "")
+    return int(key) if key.isdecimal() and len(key) < 18 else 0
+
+
+def _sensors(request: Request) -> QuerySet[Sensor]:
     return Sensor.objects.active().visible_to(request.user).select_related("asset").order_by("sensor_id")
+
+
+def _assets(request: Request) -> QuerySet[Asset]:
+    """Those that have the sensors for a model of their own."""
+    active = Count("sensors", filter=Q(sensors__status=Sensor.Status.ACTIVE))
+    visible: QuerySet[Asset] = Asset.objects.visible_to(request.user)
+    return visible.annotate(active=active).filter(active__gte=2).order_by("name", "pk")
 
 
 def _runs(request: Request) -> list[TrainingRun]:
     rows = TrainingRun.objects.visible_to(request.user)
-    return list(rows.select_related("sensor__asset__site", "sensor__site", "asked_by")[:PANEL_ROWS])
+    return list(rows.select_related("sensor__site", "asset__site", "asked_by")[:PANEL_ROWS])
 
 
 def _with_figures(page: Page) -> bool:

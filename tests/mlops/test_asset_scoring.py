@@ -261,7 +261,7 @@ def test_resolving_its_alert_closes_what_came_before(north: Plant, served: Deplo
     store(north.temperature, begin, parted(600)[240:280], LIVE)
     store(north.vibration, begin, vibration(600)[240:280], LIVE)
     drain()
-    lifecycle.resolve(Alert.objects.get(), make_user("operator", north.site))
+    lifecycle.resolve(Alert.objects.get(), lifecycle.Actor(make_user("operator", north.site)))
     store(north.temperature, begin + 40 * MINUTE, temperature(600)[280:295], LIVE)
     store(north.vibration, begin + 40 * MINUTE, vibration(600)[280:295], LIVE)
     drain()
