@@ -70,8 +70,11 @@ def app_programs() -> list[Program]:
 
 def later_programs() -> list[Program]:
     """What takes long to start and nobody waits for: started once /health answers, so as not to delay it."""
-    own_mlflow = bool(embedded.mlflow_url(settings.STATE_DIR) == settings.MLFLOW_TRACKING_URI)
-    return [Program("mlflow", [sys.executable, "manage.py", "mlflow_server"])] if own_mlflow else []
+    python = sys.executable
+    programs = [Program("predict", [python, "manage.py", "predict_pool"])]
+    if embedded.mlflow_url(settings.STATE_DIR) == settings.MLFLOW_TRACKING_URI:
+        programs.append(Program("mlflow", [python, "manage.py", "mlflow_server"]))
+    return programs
 
 
 class Supervisor:
