@@ -237,7 +237,7 @@ def _artifact(
             "algorithm": _in_words(model.kept_),
             "trees": str(model.trees),
             "horizon_hours": f"{HORIZON / timedelta(hours=1):.0f}",
-            "rows": f"one an hour; windows of {' and '.join(map(str, LENGTHS))} readings, one in five minutes",
+            "windows": f"{' and '.join(map(str, LENGTHS))} readings, one in five minutes; a row an hour",
         },
     )
 

@@ -93,7 +93,7 @@ def test_it_finds_what_lies_within_the_usual_range_of_every_channel(pump: Asset)
     assert trained.card["found"][trials.RELATION] > 0.5
     assert {each["feature"] for each in trained.card["importance"]} == set(trained.artifact.features)
     assert [each["name"] for each in trained.card["candidates"] if each["chosen"]] == [
-        trained.artifact.parameters["detector"]
+        trained.artifact.parameters["detector"].replace("_", " ")
     ]
 
 
