@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from datetime import UTC, datetime
+from typing import Any
 
 import numpy as np
 from django.db.models import Count, Max, Min, Q
@@ -9,10 +10,12 @@ from numpy.typing import NDArray
 
 from maintenance import work_orders
 from maintenance.models import Verdict
+from mlops import surroundings
 from mlops.events import Event
 from mlops.models import Anomaly, ValidationPolicy
 from mlops.querysets import AnomalyQuerySet
-from mlops.validation import Candidate, Circumstances, Parameters, parameters_of
+from mlops.surroundings import Change
+from mlops.validation import Candidate, Circumstances, Parameters, measured, parameters_of
 from sensors import faults, history
 from sensors.models import Asset, Reading, Sensor, SensorProfile
 from sensors.quality import REPEATS_ARE_NORMAL
@@ -56,51 +59,59 @@ def parameters_for(sensor: Sensor) -> Parameters:
 
 def candidate_of(sensor: Sensor, event: Event, parameters: Parameters) -> Candidate:
     """The event with everything that was stored about its surroundings up to its end."""
-    flat, lively, still = _movement(sensor, event)
-    judged = _judged_before(Anomaly.objects.filter(sensor=sensor, asset=None), event, parameters.history_limit)
-    alike = [founded for score, founded in judged if _is_alike(score, event.peak.score)]
+    own = Anomaly.objects.filter(sensor=sensor, asset=None)
     such = Anomaly.objects.filter(sensor__kind=sensor.kind, sensor__site=sensor.site_id, asset=None)
-    outcomes = _outcomes(such, event)
+    flat, lively, still = _movement(sensor, event)
     return Candidate(
-        peak=abs(event.peak.score),
-        limit=event.peak.limit,
-        hits=event.hits,
-        baseline_readings=event.peak.basis.readings,
-        circumstances=event.circumstances,
+        **measured(event),
+        **_found_behind(own, such, event, parameters.history_limit),
+        **_around(sensor, event),
         volatility=_volatility(sensor, event, parameters.stability_window),
         flat=flat,
         lively=lively,
         still=still,
-        judged=len(judged),
-        alike_unfounded=alike.count(False),
-        alike_founded=alike.count(True),
-        verdicts=len(outcomes),
-        founded=sum(outcomes),
     )
 
 
 def candidate_of_asset(asset: Asset, event: Event, parameters: Parameters) -> Candidate:
     """The same for an event that the sensors of an asset show together: no single one of them is asked about."""
-    rows = Anomaly.objects.filter(asset=asset)
-    judged = _judged_before(rows, event, parameters.history_limit)
-    alike = [founded for score, founded in judged if _is_alike(score, event.peak.score)]
-    outcomes = _outcomes(Anomaly.objects.filter(asset__site=asset.site_id), event)
-    return Candidate(
-        peak=abs(event.peak.score),
-        limit=event.peak.limit,
-        hits=event.hits,
-        baseline_readings=event.peak.basis.readings,
-        circumstances=event.circumstances,
-        volatility=None,
-        flat=False,
-        lively=0,
-        still=0,
-        judged=len(judged),
-        alike_unfounded=alike.count(False),
-        alike_founded=alike.count(True),
-        verdicts=len(outcomes),
-        founded=sum(outcomes),
-    )
+    own, such = Anomaly.objects.filter(asset=asset), Anomaly.objects.filter(asset__site=asset.site_id)
+    change = surroundings.change_of_state(asset.pk, event) if _is_open(event) else Change()
+    found = _found_behind(own, such, event, parameters.history_limit)
+    return Candidate(**measured(event), **found, change=change.done, shown_by=change.shown_by)
+
+
+def _is_open(event: Event) -> bool:
+    """Whether what else was seen can matter: under other circumstances these decide alone."""
+    return event.circumstances == Circumstances.NORMAL
+
+
+def _around(sensor: Sensor, event: Event) -> dict[str, Any]:
+    if not _is_open(event):
+        return {}
+    change = surroundings.change_of_state(sensor.asset_id, event, but=sensor.pk)
+    together, apart = surroundings.neighbours(sensor, event)
+    return {
+        "closer_days": surroundings.share_of_closer_days(sensor, event),
+        "change": change.done,
+        "shown_by": change.shown_by,
+        "together": together,
+        "apart": apart,
+    }
+
+
+def _found_behind(own: AnomalyQuerySet, such: AnomalyQuerySet, event: Event, limit: int) -> dict[str, Any]:
+    """What people found behind earlier events like this one, and behind those of such sensors."""
+    judged = _judged_before(own, event, limit)
+    alike = [founded for score, founded in judged if is_alike(score, event.peak.score)]
+    outcomes = _outcomes(such, event)
+    return {
+        "judged": len(judged),
+        "alike_unfounded": alike.count(False),
+        "alike_founded": alike.count(True),
+        "verdicts": len(outcomes),
+        "founded": sum(outcomes),
+    }
 
 
 def _volatility(sensor: Sensor, event: Event, count: int) -> float | None:
@@ -155,7 +166,8 @@ def _outcomes(rows: AnomalyQuerySet, event: Event) -> list[bool]:
 _FOUNDED = Count("alert__verdicts", filter=Q(alert__verdicts__outcome=Verdict.Outcome.FAULT_FOUND))
 
 
-def _is_alike(score: float, other: float) -> bool:
+def is_alike(score: float, other: float) -> bool:
+    """Whether two events lie on the same side of normal and are about as strong, by their peaks."""
     ratio = abs(score) / abs(other) if other else float("inf")
     return score * other > 0 and 1 / ALIKE_FACTOR <= ratio <= ALIKE_FACTOR
 

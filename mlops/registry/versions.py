@@ -41,9 +41,10 @@ def log_model(
 ) -> ModelVersion:
     """Register a new version of the model `name`: a run of MLflow with metrics, signature, example and the artifact.
 
-    `example`: a few rows of its inputs, shape (n, features). `site`: where its readings came from, if from one. `tags`
-    say what it is for (sensor_kind, asset_class). `card`: what its page shows besides the artifact's own facts
-    (mlops.cards). Raises mlflow_api.Unavailable; nothing is registered then.
+    `example`: rows of its inputs, shape (n, features); the first few are kept as they are, and the median of each
+    feature as what it usually is. `site`: where its readings came from, if from one. `tags` say what it is for
+    (sensor_kind, asset_class). `card`: what its page shows besides the artifact's own facts (mlops.cards). Raises
+    mlflow_api.Unavailable; nothing is registered then.
     """
     content = packed(artifact)
     tags = {"purpose": purpose.value, "sha256": digest(content), **(tags or {})}
@@ -68,6 +69,8 @@ def log_model(
         metrics=artifact.metrics,
         tags=tags,
         card=whole_card,
+        features=list(artifact.features),
+        example=_typical(artifact.features, example),
     )
 
 
@@ -183,6 +186,12 @@ def _description(artifact: ModelArtifact, example: NDArray[np.float64], run_id: 
     data = [[x if np.isfinite(x) else None for x in row] for row in example.tolist()]
     rows = {"columns": list(artifact.features), "data": data}
     return {"MLmodel": model.to_yaml().encode(), "input_example.json": json.dumps(rows).encode()}
+
+
+def _typical(features: tuple[str, ...], example: NDArray[np.float64]) -> dict[str, float]:
+    """The median of each feature of which anything is known."""
+    known = {name: column[np.isfinite(column)] for name, column in zip(features, example.T, strict=True)}
+    return {name: float(np.median(column)) for name, column in known.items() if len(column)}
 
 
 def _now_ms() -> int:
