@@ -169,6 +169,15 @@ def test_a_sensor_that_was_hardly_ever_heard_has_no_part_in_it(pump: Asset) -> N
     assert late.sensor_id not in asset_training.normal_rows(pump, NOW)[1].channels
 
 
+def test_quick_readings_are_averaged_so_that_whole_days_are_learned_from(
+    pump: Asset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(asset_training, "MOST_ROWS", 600)
+    grid, frame = asset_training.normal_rows(pump, NOW)
+    assert grid.step_us == pytest.approx(4 * 60e6, rel=0.01)
+    assert (frame.timestamps[-1] - frame.timestamps[0]) / 60e6 > 0.99 * ROWS
+
+
 def test_a_model_that_cries_wolf_is_not_worth_serving(pump: Asset, monkeypatch: pytest.MonkeyPatch) -> None:
     run = trials.run
 
