@@ -36,7 +36,7 @@ def train(grid: Grid, frame: Frame, tell: Callable[[str], None] = lambda _: None
     serves = best.is_quiet and best.share_found > 0
     return Trained(
         artifact=training.artifact_of(best, tried, frame, described, preprocessing=grid),
-        example=frame.values[-5:],
+        example=frame.values,
         card=cards.of_detector(best, tried) | {"importance": _importance(best, frame)},
         serves=serves,
         said=said if serves else f"None is good enough to serve: {said}",

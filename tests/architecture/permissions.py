@@ -168,6 +168,7 @@ WEB = [
     Row("GET", "mlops:marks", EVERYBODY, of="asset"),
     Row("GET", "mlops:models", ENGINEERS),
     Row("GET", "mlops:training", ENGINEERS),
+    Row("GET", "mlops:version", ENGINEERS, of="modelversion"),
     Row("POST", "mlops:train", ENGINEERS, answers=302, send=lambda things: {"sensor": things["sensor"].pk}),
     Row("POST", "mlops:train", ENGINEERS, answers=302, send=lambda things: {"asset": things["asset"].pk}),
     Row("POST", "mlops:evict", ENGINEERS, of="deployment", answers=302),

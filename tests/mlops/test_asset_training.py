@@ -93,7 +93,7 @@ def test_it_finds_what_lies_within_the_usual_range_of_every_channel(pump: Asset)
     assert trained.card["found"][trials.RELATION] > 0.5
     assert {each["feature"] for each in trained.card["importance"]} == set(trained.artifact.features)
     assert [each["name"] for each in trained.card["candidates"] if each["chosen"]] == [
-        trained.artifact.parameters["detector"]
+        trained.artifact.parameters["detector"].replace("_", " ")
     ]
 
 
@@ -128,6 +128,33 @@ def test_a_stretch_in_which_a_fault_was_found_is_not_normal(pump: Asset, north: 
     verdict.outcome = "nothing_found"
     verdict.save()
     assert len(asset_training.normal_rows(pump, NOW)[1]) == ROWS
+
+
+@pytest.mark.usefixtures("registry")
+def test_a_failed_run_leaves_the_champion_where_it_is(
+    pump: Asset, people: dict[str, User], settings: LazySettings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trained = trainer.learned(pump, Purpose.ASSET_ANOMALY, NOW, str)
+    champion = trainer.put_to_use(pump, Purpose.ASSET_ANOMALY, trained, str)
+    working = settings.MLFLOW_TRACKING_URI
+
+    def fails(*about: Any) -> None:
+        settings.MLFLOW_TRACKING_URI = "http://127.0.0.1:1"
+
+    # MLflow goes away at each step of a run in turn.
+    for step in ("log_model", "set_alias"):
+        original = getattr(versions, step)
+        monkeypatch.setattr(versions, step, lambda *a, original=original, **k: (fails(), original(*a, **k))[1])
+        run = training_runs.ask(pump, people["engineer"], Purpose.ASSET_ANOMALY)
+        trainer.carry_out(run.pk)
+        run.refresh_from_db()
+        assert (run.state, run.version) == (State.FAILED, None)
+        assert "MLflow does not answer" in run.said
+        assert Deployment.objects.in_service().get().version == champion
+        monkeypatch.setattr(versions, step, original)
+        settings.MLFLOW_TRACKING_URI = working
+    versions._aliases.clear()
+    assert versions.by_alias(champion.name, versions.CHAMPION) == champion
 
 
 def test_one_sensor_is_no_asset_to_learn(north: Plant) -> None:
