@@ -1,5 +1,6 @@
 """Models of a whole asset: learned from its sensors together, and put into service when they find something."""
 
+import json
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import timedelta
@@ -66,7 +67,9 @@ def pump(north: Plant) -> Asset:
 
 
 @pytest.mark.usefixtures("registry")
-def test_what_is_asked_for_is_trained_and_serves_the_asset(pump: Asset, people: dict[str, User]) -> None:
+def test_what_is_asked_for_is_trained_and_serves_the_asset(
+    pump: Asset, people: dict[str, User], mlflow: Server
+) -> None:
     run = training_runs.ask(pump, people["engineer"], Purpose.ASSET_ANOMALY)
     trainer.carry_out(run.pk)
     run.refresh_from_db()
@@ -75,6 +78,8 @@ def test_what_is_asked_for_is_trained_and_serves_the_asset(pump: Asset, people: 
     deployed = Deployment.objects.get()
     assert (deployed.version, deployed.asset, deployed.purpose) == (run.version, pump, Purpose.ASSET_ANOMALY)
     assert versions.by_alias(deployed.version.name, versions.CHAMPION) == deployed.version
+    card = (mlflow.artifacts / deployed.version.path).with_name("card.json")
+    assert json.loads(card.read_text()) == deployed.version.card
     served = loading.load(deployed)
     assert served
     artifact = served.artifact
