@@ -22,7 +22,13 @@ def sentences(evidence: dict[str, Any], zone: tzinfo) -> list[str]:
     """What was seen, how far from normal it is, for how long, and what "normal" rests on."""
     if isinstance(evidence.get("fault"), str):
         return _fault(evidence, zone)
-    told = (_seen(evidence, zone), _distance(evidence), _duration(evidence, zone), _basis(evidence))
+    told = (
+        _seen(evidence, zone),
+        _distance(evidence),
+        _duration(evidence, zone),
+        _basis(evidence),
+        _severity(evidence),
+    )
     return [sentence for sentence in told if sentence]
 
 
@@ -136,6 +142,13 @@ def _basis(evidence: dict[str, Any]) -> str:
     if days is None:
         return f"{text}."
     return f"{text} over {_span(days)}."
+
+
+def _severity(evidence: dict[str, Any]) -> str:
+    reasons = evidence.get("severity")
+    if not isinstance(reasons, list) or not reasons:
+        return ""
+    return f"Severity: {'; '.join(map(str, reasons))}."
 
 
 def _span(days: float) -> str:

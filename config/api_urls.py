@@ -5,7 +5,8 @@ from rest_framework.routers import SimpleRouter
 
 from alerts.api import AlertViewSet
 from maintenance.api import AlertWorkOrder, VerdictViewSet, WorkOrderViewSet
-from mlops.api import AnomalyViewSet
+from mlops.api import AnomalyViewSet, ModelVersionViewSet
+from mlops.prediction.api import Predict, SensorScores
 from sensors.api.annotations import AnnotationViewSet, CorrectionViewSet
 from sensors.api.imports import ImportViewSet
 from sensors.api.plant import AssetViewSet, BatchViewSet, SensorFaultViewSet, SensorReadings, SensorViewSet, SiteViewSet
@@ -27,6 +28,7 @@ router.register("annotations", AnnotationViewSet, "annotation")
 router.register("corrections", CorrectionViewSet, "correction")
 router.register("audit-log", AuditEntryViewSet, "audit-entry")
 router.register("anomalies", AnomalyViewSet, "anomaly")
+router.register("models", ModelVersionViewSet, "model")
 router.register("alerts", AlertViewSet, "alert")
 router.register("work-orders", WorkOrderViewSet, "work-order")
 router.register("verdicts", VerdictViewSet, "verdict")
@@ -36,6 +38,8 @@ urlpatterns = [
     path("sensors/<int:id>/readings/", SensorReadings.as_view(), name="sensor-readings"),
     path("sensors/<int:id>/series/", SensorSeries.as_view(), name="sensor-series"),
     path("sensors/<int:id>/export/", SensorExport.as_view(), name="sensor-series-export"),
+    path("sensors/<int:id>/scores/", SensorScores.as_view(), name="sensor-scores"),
+    path("predict/", Predict.as_view(), name="predict"),
     path("alerts/<int:pk>/work-order/", AlertWorkOrder.as_view(), name="alert-work-order"),
     *router.urls,
 ]

@@ -24,6 +24,7 @@ from config.address_limit import AddressLimit
 from config.body_limit import BodyLimit
 from config.orphans import exit_when_orphaned
 from config.uploads import may_upload
+from mlops.prediction.door import PredictDoor
 from sensors.consumers import LiveConsumer
 from sensors.doors.asgi import FastDoor
 from sensors.imports import ask_for_room
@@ -42,7 +43,7 @@ application = ProtocolTypeRouter(
     {
         "http": AddressLimit(
             BodyLimit(
-                FastDoor(django_application),
+                FastDoor(PredictDoor(django_application)),
                 settings.MAX_BODY_BYTES,
                 settings.MAX_UPLOAD_BYTES,
                 may_upload,

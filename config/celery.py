@@ -9,7 +9,7 @@ from typing import Any
 
 import redis
 from celery import Celery
-from celery.signals import task_postrun, task_prerun, worker_process_init
+from celery.signals import task_postrun, task_prerun, worker_process_init, worker_ready
 from django.conf import settings
 from django.db import close_old_connections
 
@@ -65,3 +65,9 @@ def _beat_while_busy() -> None:
         with suppress(redis.RedisError):
             record_heartbeat(BACKGROUND)
         time.sleep(BEAT_SECONDS)
+
+
+@worker_ready.connect
+def _make_demo_models(**_: Any) -> None:
+    if settings.DEMO and settings.BACKGROUND_QUEUE in app.amqp.queues.consume_from:
+        app.send_task("mlops.tasks.make_demo_models")

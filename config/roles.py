@@ -28,11 +28,13 @@ VIEW = tuple(
     for model in models
 )
 
+ASK_MODELS = ("mlops.view_modelversion", "mlops.predict_modelversion")
+
 ROLES: dict[str, Role] = {
     "viewer": Role("Sees everything of their sites.", VIEW),
     "operator": Role(
-        "Acknowledges alerts, enters readings.",
-        ("alerts.acknowledge_alert", "alerts.resolve_alert", "sensors.add_reading"),
+        "Acknowledges alerts, enters readings, asks models.",
+        ("alerts.acknowledge_alert", "alerts.resolve_alert", "sensors.add_reading", *ASK_MODELS),
         includes=("viewer",),
     ),
     "technician": Role(
@@ -63,7 +65,8 @@ ROLES: dict[str, Role] = {
             *(f"sensors.{verb}_import" for verb in ("view", "add", "change")),
             *(f"sensors.{verb}_qualitypolicy" for verb in ("view", "add", "change")),
             *(f"mlops.{verb}_validationpolicy" for verb in ("view", "add", "change")),
-            *(f"mlops.{verb}" for verb in ("view_modelversion", "view_deployment", "change_deployment")),
+            "mlops.view_deployment",
+            "mlops.change_deployment",
             *(f"mlops.{verb}_trainingrun" for verb in ("view", "add")),
             "mlops.view_unscoredstretch",
             "sensors.view_pending",
@@ -89,7 +92,9 @@ ROLES: dict[str, Role] = {
         ),
         includes=("engineer",),
     ),
-    "integration": Role("Programs: send readings and read the API.", ("sensors.add_reading",), includes=("viewer",)),
+    "integration": Role(
+        "Programs: send readings, read the API, ask models.", ("sensors.add_reading", *ASK_MODELS), includes=("viewer",)
+    ),
 }
 
 

@@ -57,6 +57,10 @@ ADDRESS_REQUESTS_PER_SECOND = env.int("ADDRESS_REQUESTS_PER_SECOND", 1000, valid
 # The largest file of readings that may be uploaded.
 MAX_UPLOAD_BYTES = env.int("MAX_UPLOAD_BYTES", 1024**3, validate=validate.Range(min=1024))
 WORKER_CONCURRENCY = env.int("WORKER_CONCURRENCY", 2, validate=validate.Range(min=1))
+# Processes that answer questions to models, how long a caller waits for one, and the memory an answer may take.
+PREDICT_PROCESSES = env.int("PREDICT_PROCESSES", 2, validate=validate.Range(min=1, max=64))
+PREDICT_TIMEOUT_SECONDS = env.int("PREDICT_TIMEOUT_SECONDS", 10, validate=validate.Range(min=1, max=60))
+PREDICT_MEMORY_MB = env.int("PREDICT_MEMORY_MB", 1024, validate=validate.Range(min=256))
 # Readings of a lower quality are stored and shown, but neither scored nor learned from.
 QUALITY_THRESHOLD = env.float("QUALITY_THRESHOLD", 0.8, validate=validate.Range(min=0, max=1))
 # A reading from further ahead than this is refused: the sender's clock is wrong.
@@ -208,7 +212,8 @@ CELERY_TASK_ROUTES: dict[str, dict[str, object]] = {
 }
 # Among these a training run, which takes a minute, comes last: the rest would wait for every run that was asked for.
 # (On Redis 0 is the highest priority.)
-CELERY_TASK_ROUTES["mlops.tasks.train"] = {"queue": BACKGROUND_QUEUE, "priority": 9}
+for task in ("mlops.tasks.train", "mlops.tasks.make_demo_models"):
+    CELERY_TASK_ROUTES[task] = {"queue": BACKGROUND_QUEUE, "priority": 9}
 CELERY_BEAT_SCHEDULER = "django_celery_beat.schedulers:DatabaseScheduler"
 CELERY_BEAT_MAX_LOOP_INTERVAL = 1
 CELERY_BEAT_SCHEDULE = {

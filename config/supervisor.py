@@ -74,6 +74,7 @@ def later_programs() -> list[Program]:
     worker = [*CELERY, "worker", "--without-gossip", "--without-mingle", "--hostname", "background@%h"]
     programs = [
         Program("background", [*worker, "--queues", settings.BACKGROUND_QUEUE, "--concurrency", "1"]),
+        Program("predict", [sys.executable, "manage.py", "predict_pool"]),
     ]
     if embedded.mlflow_url(settings.STATE_DIR) == settings.MLFLOW_TRACKING_URI:
         programs.append(Program("mlflow", [sys.executable, "manage.py", "mlflow_server"]))

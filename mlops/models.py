@@ -200,13 +200,18 @@ class ModelVersion(models.Model):
     metrics = models.JSONField(default=dict, blank=True)
     tags = models.JSONField(default=dict, blank=True)
     card = models.JSONField(default=dict, blank=True, help_text="What the version's page shows (mlops.cards).")
+    features = models.JSONField(default=list, blank=True, help_text="Its inputs by name, in order.")
+    example = models.JSONField(default=dict, blank=True, help_text="What its inputs usually are: their medians.")
     created_at = models.DateTimeField(auto_now_add=True)
 
     objects = ModelVersionQuerySet.as_manager()
 
     class Meta:
         ordering = ["name", "-version"]
-        permissions = [("open_mlflow", "Can open MLflow's own pages")]
+        permissions = [
+            ("open_mlflow", "Can open MLflow's own pages"),
+            ("predict_modelversion", "Can have models answer for rows of their own"),
+        ]
         constraints = [models.UniqueConstraint(fields=["name", "version"], name="model_version_once")]
 
     def __str__(self) -> str:

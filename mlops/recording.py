@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import numpy as np
@@ -20,6 +20,12 @@ from mlops.querysets import AnomalyQuerySet
 from sensors.models import Asset, Sensor
 
 logger = logging.getLogger(__name__)
+
+TOLD = (Anomaly.Decision.CREDIBLE, Anomaly.Decision.FURTHER, Anomaly.Decision.ERROR)
+# More severe with a peak so many times as far from normal as the limit, or after so long; less when it is believed with
+# no more confidence than this. Judgements, none of them measured.
+HOUR = timedelta(hours=1)
+FAR, LONG, SURE = 2.0, 2 * HOUR, 0.75
 
 
 def record(sensor: Sensor, event: Event, historical: bool) -> None:
@@ -139,13 +145,13 @@ def _decide(anomaly: Anomaly, event: Event) -> tuple[validation.Decision, dict[s
                 candidate = candidate_of_asset(asset, event, parameters)
             else:
                 candidate = candidate_of(sensor, event, parameters)
-            return validation.validate(candidate, parameters), capsule.freeze(event, candidate, parameters)
+            decided = validation.validate(candidate, parameters), capsule.freeze(event, candidate, parameters)
     except OperationalError:
         raise  # The database: the batch is tried again.
     except Exception as error:
         logger.exception("an anomaly could not be validated", extra={"sensor": sensor.pk})
         lifecycle.raise_alert(
-            dedup_key=f"validation:site:{sensor.site_id}",
+            dedup_key=_validation_fails(sensor),
             kind=Alert.Kind.SYSTEM,
             title="Anomalies cannot be validated; each of them is shown as one to look at",
             severity=Severity.MEDIUM,
@@ -155,20 +161,22 @@ def _decide(anomaly: Anomaly, event: Event) -> tuple[validation.Decision, dict[s
             last_seen_at=_datetime(event.end),
         )
         return validation.Decision(Anomaly.Decision.ERROR, 0.0, ()), {"event": event.as_json()}
+    for trouble in Alert.objects.unresolved().filter(dedup_key=_validation_fails(sensor)):
+        lifecycle.resolve(trouble, reason="Anomalies are validated again.")
+    return decided
+
+
+def _validation_fails(sensor: Sensor) -> str:
+    return f"validation:site:{sensor.site_id}"
 
 
 def tell(anomaly: Anomaly, historical: bool) -> None:
     """Raise, record or bring up to date the alert of an anomaly; `historical` when what shows it now is of the past."""
     sensor = anomaly.sensor
-    if anomaly.decision == Anomaly.Decision.CREDIBLE:
-        severity = _severity(anomaly, sensor.asset)
-    elif anomaly.decision in (Anomaly.Decision.FURTHER, Anomaly.Decision.ERROR):
-        severity = Severity.LOW
-    elif anomaly.alert is not None:
-        # It was believed at first. Its alert stays with the people who have it, and says what is thought now.
-        severity = Severity.LOW
-    else:
+    # One that was believed at first stays with the people who have its alert, which says what is thought now.
+    if anomaly.decision not in TOLD and anomaly.alert is None:
         return
+    severity, anomaly.evidence["severity"] = _severity(anomaly, sensor.asset)
     about = {"title": _title(anomaly), "severity": severity, "evidence": anomaly.evidence}
     if anomaly.alert is not None:
         lifecycle.update(anomaly.alert, start=anomaly.start, end=anomaly.end, **about)
@@ -194,11 +202,25 @@ def _dedup_key(anomaly: Anomaly) -> str:
     return cause_of_asset(anomaly.asset_id) if anomaly.asset_id else f"anomaly:sensor:{anomaly.sensor_id}"
 
 
-def _severity(anomaly: Anomaly, asset: Asset) -> Severity:
-    """Medium; one step up when twice beyond the limit, one more on an asset of high criticality."""
-    far = abs(anomaly.peak_score) >= 2 * anomaly.evidence["threshold"]
-    steps = far + (asset.criticality == Asset.Criticality.HIGH)
-    return Severity(Severity.MEDIUM + steps)
+def _severity(anomaly: Anomaly, asset: Asset) -> tuple[Severity, list[str]]:
+    """How severe it is, and every reason for that: medium when it is believed, a step up or down for each of them."""
+    if anomaly.decision != Anomaly.Decision.CREDIBLE:
+        return Severity.LOW, ["it is not certain enough to be believed"]
+    ratio = abs(anomaly.peak_score) / anomaly.evidence["threshold"]
+    lasted, criticality = anomaly.end - anomaly.start, Asset.Criticality(asset.criticality)
+    steps = {
+        f"its peak is {ratio:.1f} times its limit": ratio >= FAR,
+        f"it lasts for more than {LONG // HOUR} hours": lasted >= LONG,
+        "the asset is critical": criticality == Asset.Criticality.HIGH,
+    }
+    doubts = {
+        "the asset is not critical": criticality == Asset.Criticality.LOW,
+        f"confidence is {anomaly.confidence:.2f} only": anomaly.confidence < SURE,
+    }
+    reasons = [f"up, as {why}" for why, holds in steps.items() if holds]
+    reasons += [f"down, as {why}" for why, holds in doubts.items() if holds]
+    level = Severity.MEDIUM + sum(steps.values()) - sum(doubts.values())
+    return Severity(min(max(level, Severity.LOW), Severity.CRITICAL)), ["medium, as it is believed", *reasons]
 
 
 def _title(anomaly: Anomaly) -> str:

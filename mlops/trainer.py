@@ -21,6 +21,8 @@ logger = logging.getLogger(__name__)
 
 Tell = Callable[[str], None]
 State = TrainingRun.State
+# What ends a training without anything being wrong with the code; the message says what to do.
+EXPECTED = (NotEnoughData, Refused, mlflow_api.Unavailable)
 
 
 def carry_out(run_id: int) -> None:
@@ -33,7 +35,7 @@ def carry_out(run_id: int) -> None:
     try:
         trained = learned(run.of, Purpose(run.purpose), timezone.now(), partial(_tell, run))
         run.version = put_to_use(run.of, Purpose(run.purpose), trained, partial(_tell, run), by=run.asked_by)
-    except (NotEnoughData, Refused, mlflow_api.Unavailable) as error:
+    except EXPECTED as error:
         _end(run, State.FAILED, str(error))
     except Exception as error:
         logger.exception("a model could not be trained", extra={"of": str(run.of)})
@@ -42,11 +44,19 @@ def carry_out(run_id: int) -> None:
         _end(run, State.DONE, f"{run.version}: {trained.said}.")
 
 
-def learned(of: Sensor | Asset, purpose: Purpose, now: datetime, tell: Tell, *, days: int = training.DAYS) -> Trained:
-    """What the past of a sensor or an asset teaches. Raises NotEnoughData."""
+def learned(of: Sensor | Asset, purpose: Purpose, now: datetime, tell: Tell, *, days: int | None = None) -> Trained:
+    """What the past of a sensor or an asset teaches; `days` of it, by default as many as its purpose needs.
+
+    Raises NotEnoughData.
+    """
     if isinstance(of, Sensor):
-        return training.train(training.normal_readings(of, now, days), tell)
-    return asset_training.train(*asset_training.normal_rows(of, now, days), tell)
+        return training.train(training.normal_readings(of, now, days or training.DAYS), tell)
+    if purpose == Purpose.FAILURE:
+        # Its libraries take seconds to import, and most workers never need them.
+        from mlops import failure_training
+
+        return failure_training.train(failure_training.past(of, now, days or failure_training.DAYS), tell)
+    return asset_training.train(*asset_training.normal_rows(of, now, days or training.DAYS), tell)
 
 
 def put_to_use(

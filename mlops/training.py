@@ -1,7 +1,7 @@
 """A model of one sensor, learned from its own past: which detector, from where on it alarms, and how well that went."""
 
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -73,7 +73,7 @@ def artifact_of(
 ) -> ModelArtifact:
     """What a trial learned from a frame, as it is kept; `described` are figures of its channels."""
     metrics = {"found": best.share_found, "false_per_day": best.false_per_day} | described
-    metrics |= {"readings": float(len(frame)), "span_seconds": (frame.timestamps[-1] - frame.timestamps[0]) / 1e6}
+    metrics |= {"readings": float(len(frame)), "span_seconds": float(frame.timestamps[-1] - frame.timestamps[0]) / 1e6}
     metrics |= {f"found_{trial.detector}": trial.share_found for trial in tried if trial is not best}
     return ModelArtifact(
         model=best.model,
@@ -108,14 +108,19 @@ def normal_series(sensor: Sensor, now: datetime, days: int) -> Series:
     """
     since = now - timedelta(days=days)
     [(timestamps, values)] = history.spans([Span(sensor.pk, us(since), us(now))], context=0)
-    keep = np.ones(len(timestamps), bool)
-    stretches = [(start, end) for start, end in history.unlearnable([sensor.pk]).get(sensor.pk, [])]
+    stretches = list(history.unlearnable([sensor.pk]).get(sensor.pk, []))
     for start, end in (
         *work_orders.periods(sensor.pk, since, now),
         *faults.distrusted(sensor.pk, since, now),
         *verdicts.of_faults(sensor.asset_id, since, now),
     ):
         stretches.append((us(start), us(end or now)))
+    return without(timestamps, values, stretches)
+
+
+def without(timestamps: NDArray[np.int64], values: NDArray[np.float64], stretches: Iterable[tuple[int, int]]) -> Series:
+    """What lies in none of the stretches (first and last microsecond UTC)."""
+    keep = np.ones(len(timestamps), bool)
     for first, last in stretches:
         keep &= (timestamps < first) | (timestamps > last)
     return timestamps[keep], values[keep]

@@ -25,7 +25,7 @@ MAX_MARKS = 500
 HINDSIGHT_DAYS = 180
 # More than these nobody finds in a list; `manage.py train` takes any.
 MOST_CHOICES = 2_000
-ASSET_PURPOSES = (Purpose.ASSET_ANOMALY,)
+ASSET_PURPOSES = (Purpose.ASSET_ANOMALY, Purpose.FAILURE)
 
 
 @require_safe

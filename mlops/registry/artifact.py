@@ -7,6 +7,9 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 # Pickles of different protocols differ; this one is read by every Python we support.
 PROTOCOL = 5
 
@@ -18,7 +21,8 @@ class ModelArtifact:
     `model` is a fitted Detector or classifier; `preprocessing` a fitted transformer applied before it, if any.
     `features`: its inputs by name, in order. `threshold`: the score from which a reading is anomalous, or the
     probability from which a failure is predicted. `data_fingerprint`: of the readings it was fitted on, which lie
-    between `trained_from` and `trained_to`.
+    between `trained_from` and `trained_to`. `background`: some of the rows it was fitted on, shape (n, features), from
+    which models that cannot explain themselves are explained.
     """
 
     model: Any
@@ -30,6 +34,7 @@ class ModelArtifact:
     preprocessing: Any = None
     metrics: dict[str, float] = field(default_factory=dict)
     parameters: dict[str, str] = field(default_factory=dict)
+    background: NDArray[np.float64] | None = field(default=None, compare=False)
 
 
 class Corrupt(Exception):

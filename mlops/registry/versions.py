@@ -2,6 +2,7 @@
 
 import json
 import logging
+import re
 import time
 from posixpath import normpath
 from typing import Any
@@ -40,9 +41,10 @@ def log_model(
 ) -> ModelVersion:
     """Register a new version of the model `name`: a run of MLflow with metrics, signature, example and the artifact.
 
-    `example`: a few rows of its inputs, shape (n, features). `site`: where its readings came from, if from one. `tags`
-    say what it is for (sensor_kind, asset_class). `card`: what its page shows besides the artifact's own facts
-    (mlops.cards). Raises mlflow_api.Unavailable; nothing is registered then.
+    `example`: rows of its inputs, shape (n, features); the first few are kept as they are, and the median of each
+    feature as what it usually is. `site`: where its readings came from, if from one. `tags` say what it is for
+    (sensor_kind, asset_class). `card`: what its page shows besides the artifact's own facts (mlops.cards). Raises
+    mlflow_api.Unavailable; nothing is registered then.
     """
     content = packed(artifact)
     tags = {"purpose": purpose.value, "sha256": digest(content), **(tags or {})}
@@ -67,6 +69,8 @@ def log_model(
         metrics=artifact.metrics,
         tags=tags,
         card=whole_card,
+        features=list(artifact.features),
+        example=_typical(artifact.features, example),
     )
 
 
@@ -121,15 +125,19 @@ def _begin_run(artifact: ModelArtifact, purpose: Purpose, name: str, tags: dict[
         "POST",
         "runs/log-batch",
         run_id=run["run_id"],
-        # MLflow takes names of metrics for paths.
         metrics=[
-            {"key": normpath(key), "value": value, "timestamp": now, "step": 0}
+            {"key": metric_name(key), "value": value, "timestamp": now, "step": 0}
             for key, value in artifact.metrics.items()
         ],
         params=[{"key": key, "value": value} for key, value in parameters.items()],
     )
     assert isinstance(run, dict)
     return run
+
+
+def metric_name(key: str) -> str:
+    """MLflow takes names of metrics for paths, and only some characters."""
+    return normpath(re.sub(r"[^\w\-. :/]", "_", key))
 
 
 def experiment(name: str) -> str:
@@ -179,6 +187,12 @@ def _description(artifact: ModelArtifact, example: NDArray[np.float64], run_id: 
     data = [[x if np.isfinite(x) else None for x in row] for row in example.tolist()]
     rows = {"columns": list(artifact.features), "data": data}
     return {"MLmodel": model.to_yaml().encode(), "input_example.json": json.dumps(rows).encode()}
+
+
+def _typical(features: tuple[str, ...], example: NDArray[np.float64]) -> dict[str, float]:
+    """The median of each feature of which anything is known."""
+    known = {name: column[np.isfinite(column)] for name, column in zip(features, example.T, strict=True)}
+    return {name: float(np.median(column)) for name, column in known.items() if len(column)}
 
 
 def _now_ms() -> int:

@@ -5,33 +5,39 @@ key share one transaction, and so one flush of the disk; each is answered when t
 """
 
 import asyncio
-import logging
-import random
 from collections import deque
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from typing import Any, TypeVar
+from typing import Any
 from urllib.parse import parse_qsl
 from weakref import WeakValueDictionary
 
 import msgspec
 from django.conf import settings
 
-from sensors.access import Principal, authenticate_key, key_in, recent_principal, require_rate
+from sensors.access import Principal, require_rate
 from sensors.columns import Columns
+from sensors.doors.bare import (
+    Application,
+    Keys,
+    Receive,
+    Result,
+    Scope,
+    Send,
+    body_of,
+    headers_of,
+    in_thread,
+    key_of,
+    new_request_id,
+    respond,
+    respond_refused,
+    safely,
+)
 from sensors.doors.intake import Answer, Delivery, answer_to, database_in_reach, receive
-from sensors.doors.requests import LINE_PROTOCOL_PATH, PATHS, Incoming, error_of, require_good
+from sensors.doors.requests import LINE_PROTOCOL_PATH, PATHS, Incoming, require_good
 from sensors.errors import Refused
 from sensors.ingest import store_together
-
-Scope = dict[str, Any]
-Receive = Callable[[], Awaitable[Any]]
-Send = Callable[[Any], Awaitable[None]]
-Result = TypeVar("Result")
-Application = Callable[[Scope, Receive, Send], Awaitable[None]]
-
-logger = logging.getLogger(__name__)
 
 # Requests up to this size wait for each other and share a transaction; larger ones are worth one of their own.
 SMALL_BYTES = 4096
@@ -53,7 +59,7 @@ class FastDoor:
     def __init__(self, django: Application) -> None:
         self.django = django
         self.threads = ThreadPoolExecutor(THREADS, thread_name_prefix="door")
-        self.lookups: dict[str, asyncio.Task[Principal | None]] = {}
+        self.keys = Keys(self.threads)
         self.held: dict[int | None, int] = {}
         self.repeats: WeakValueDictionary[tuple[int | None, str], asyncio.Lock] = WeakValueDictionary()
         self.sharing: dict[int | None, _Sharing] = {}
@@ -63,48 +69,31 @@ class FastDoor:
         if path not in PATHS or scope["method"] != "POST":
             await self.django(scope, receive_message, send)
             return
-        headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
-        key = key_in(headers.get("x-api-key"), headers.get("authorization"))
+        headers = headers_of(scope)
+        key = key_of(headers)
         if key is None:
             await self.django(scope, receive_message, send)
             return
-        # No secret; asking the system for randomness would let other threads go first, each time.
-        request_id = f"{random.getrandbits(128):032x}"
+        request_id = new_request_id()
         try:
             answer = await self._serve(scope, headers, key, receive_message)
             await _send_answer(send, path, answer, request_id)
         except Refused as refused:
-            await _send_refusal(send, path, refused, request_id)
+            await respond_refused(send, path, refused, request_id)
 
     async def _serve(self, scope: Scope, headers: dict[str, str], key: str, receive_message: Receive) -> Answer:
-        principal = await self._principal(key)
+        principal = await self.keys.principal(key, "ingest", "sensors.add_reading")
         require_rate(principal)
         asked = scope["query_string"].decode("latin-1")
         query = dict(parse_qsl(asked, keep_blank_values=True)) if asked else {}
         is_small = headers.get("content-length", "").isdigit() and int(headers["content-length"]) <= SMALL_BYTES
         if not is_small:
             return await self._serve_large(scope["path"], query, headers, principal, receive_message)
-        body = await _body(receive_message)
+        body = await body_of(receive_message)
         delivery = Incoming(scope["path"], query, headers, body, principal).delivery()
         if delivery.idempotency_key is not None or delivery.on_conflict != "keep" or "content-encoding" in headers:
             return await self._receive(delivery)
         return await self._share(principal, delivery)
-
-    async def _principal(self, key: str) -> Principal:
-        known, principal = recent_principal(key)
-        if not known:
-            # One look for all requests that come with the key meanwhile, whoever of them goes away.
-            if key not in self.lookups:
-                self.lookups[key] = asyncio.create_task(self._in_thread(_authenticate, key))
-                self.lookups[key].add_done_callback(lambda _: self.lookups.pop(key))
-            principal = await asyncio.shield(self.lookups[key])
-        if principal is None:
-            raise Refused("invalid_api_key", "This API key is unknown or revoked.", 401)
-        if "ingest" not in principal.scopes:
-            raise Refused("scope_missing", "This API key lacks the scope 'ingest'.", 403)
-        if "sensors.add_reading" not in principal.permissions and not principal.user.is_superuser:
-            raise Refused("permission_denied", "The user of this API key may not send readings.", 403)
-        return principal
 
     async def _serve_large(
         self, path: str, query: dict[str, str], headers: dict[str, str], principal: Principal, receive_message: Receive
@@ -116,7 +105,7 @@ class FastDoor:
             raise _overloaded()
         self.held[principal.key_id] = held + size
         try:
-            body = await _body(receive_message)
+            body = await body_of(receive_message)
             return await self._receive(Incoming(path, query, headers, body, principal).delivery())
         finally:
             self.held[principal.key_id] -= size
@@ -132,7 +121,7 @@ class FastDoor:
             return await self._in_thread(receive, delivery)
 
     async def _share(self, principal: Principal, delivery: Delivery) -> Answer:
-        columns = _safely(delivery.parse)
+        columns = safely(delivery.parse)
         sharing = self.sharing.setdefault(principal.key_id, _Sharing())
         if len(sharing.waiting) >= MAX_WAITING:
             raise _overloaded()
@@ -166,7 +155,7 @@ class FastDoor:
                 request.answer.set_result(answer)
 
     async def _in_thread(self, work: Callable[..., Result], *arguments: Any) -> Result:
-        return await asyncio.get_running_loop().run_in_executor(self.threads, _safely, work, *arguments)
+        return await in_thread(self.threads, work, *arguments)
 
 
 @dataclass
@@ -196,23 +185,6 @@ class _Sharing:
         return taken
 
 
-def _safely(work: Callable[..., Result], *arguments: Any) -> Result:
-    """What nobody expected becomes an error like the others; its cause is for the log."""
-    try:
-        return work(*arguments)
-    except Refused:
-        raise
-    except Exception as error:
-        logger.exception("unexpected failure of a door")
-        detail = "The server failed; its log has more under the time of this request."
-        raise Refused("server_error", detail, 500) from error
-
-
-def _authenticate(key: str) -> Principal | None:
-    with database_in_reach():
-        return authenticate_key(key)
-
-
 def _store_together(requests: list[_Waiting]) -> list[Answer]:
     first = requests[0]
     with database_in_reach():
@@ -224,45 +196,10 @@ def _overloaded() -> Refused:
     return Refused("server_busy", "Too many requests wait already; send this one again.", 503, retry_after_seconds=2)
 
 
-async def _body(receive_message: Receive) -> bytes:
-    message = await receive_message()
-    if not message.get("more_body"):
-        return _chunk(message)
-    chunks = [_chunk(message)]
-    while message.get("more_body"):
-        message = await receive_message()
-        chunks.append(_chunk(message))
-    return b"".join(chunks)
-
-
-def _chunk(message: Any) -> bytes:
-    if message["type"] == "http.disconnect":
-        raise Refused("disconnected", "The connection ended before the request did.", 400)
-    chunk: bytes = message.get("body", b"")
-    return chunk
-
-
 async def _send_answer(send: Send, path: str, answer: Answer, request_id: str) -> None:
     require_good(answer)
     if path == LINE_PROTOCOL_PATH:
         headers = answer.headers | {"X-Readings-Rejected": str(len(answer.stored["rejected"]))}
-        await _respond(send, 204, b"", headers, request_id)
+        await respond(send, 204, b"", headers, request_id)
     else:
-        await _respond(send, answer.status, msgspec.json.encode(answer.stored), answer.headers, request_id)
-
-
-async def _send_refusal(send: Send, path: str, refused: Refused, request_id: str) -> None:
-    headers = refused.headers | ({"WWW-Authenticate": "X-API-Key"} if refused.status == 401 else {})
-    await _respond(send, refused.status, msgspec.json.encode(error_of(path, refused, request_id)), headers, request_id)
-
-
-async def _respond(send: Send, status: int, body: bytes, headers: dict[str, str], request_id: str) -> None:
-    lines = [
-        (b"content-type", b"application/json"),
-        (b"x-request-id", request_id.encode()),
-        *((name.lower().encode(), value.encode()) for name, value in headers.items()),
-    ]
-    if status != 204:
-        lines.append((b"content-length", str(len(body)).encode()))
-    await send({"type": "http.response.start", "status": status, "headers": lines})
-    await send({"type": "http.response.body", "body": body})
+        await respond(send, answer.status, msgspec.json.encode(answer.stored), answer.headers, request_id)

@@ -46,10 +46,7 @@ class Incoming:
         if self.path == LINE_PROTOCOL_PATH:
             precision = self.query.get("precision", "ns")
             return "line", lambda: line_protocol.parse(self._plain_body(), precision, timezone.now())
-        media_type = self.headers.get("content-type", "").partition(";")[0].strip().lower()
-        if media_type != "application/json":
-            detail = f"Send application/json; this is {media_type or 'of no type'!r}."
-            raise Refused("unsupported_media_type", detail, 415)
+        require_json(self.headers)
         return "api", lambda: json.parse(self._plain_body())
 
     def _plain_body(self) -> bytes:
@@ -59,6 +56,14 @@ class Incoming:
         if encoding not in ("identity", ""):
             raise Refused("unsupported_encoding", f"Content-Encoding may be gzip; this is {encoding[:40]!r}.", 415)
         return self.body
+
+
+def require_json(headers: Mapping[str, str]) -> None:
+    """Raises Refused (415) when a body says that it is something else."""
+    media_type = headers.get("content-type", "").partition(";")[0].strip().lower()
+    if media_type != "application/json":
+        detail = f"Send application/json; this is {media_type or 'of no type'!r}."
+        raise Refused("unsupported_media_type", detail, 415)
 
 
 def error_of(path: str, refused: Refused, request_id: str) -> dict[str, Any]:

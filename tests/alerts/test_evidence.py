@@ -25,7 +25,7 @@ WHOLE = {
     "confidence": 0.874,
     "layers": [{"name": "no_maintenance", "passed": False, "detail": "Somebody was there."}],
 }
-KEYS = st.sampled_from([*WHOLE, "shares"])
+KEYS = st.sampled_from([*WHOLE, "shares", "severity"])
 
 
 def test_whole_evidence_is_told_on_the_wall_clock_of_the_site() -> None:
@@ -45,6 +45,11 @@ def test_an_event_of_a_whole_asset_says_what_each_sensor_has_to_do_with_it() -> 
     assert told[0] == (
         "Its sensors together are not as they usually are: temperature makes up 70 %, vibration makes up 30 %."
     )
+
+
+def test_evidence_says_why_it_is_as_severe_as_it_is() -> None:
+    told = evidence.sentences({"severity": ["medium, as it is believed", "up, as the asset is critical"]}, BERLIN)
+    assert told == ["Severity: medium, as it is believed; up, as the asset is critical."]
 
 
 def test_no_evidence_says_nothing() -> None:

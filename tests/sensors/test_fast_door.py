@@ -12,6 +12,7 @@ from django.db import connection
 
 from sensors.doors import asgi
 from sensors.doors.asgi import FastDoor
+from sensors.doors.bare import Keys
 from sensors.models import ApiKey, Reading, ReadingBatch
 from tests.conftest import Plant, make_plant, make_user
 
@@ -38,6 +39,7 @@ def key(plant: Plant) -> str:
 def door() -> Iterator[FastDoor]:
     door = FastDoor(django)
     door.threads = ThreadPoolExecutor(1)
+    door.keys = Keys(door.threads)
     yield door
     door.threads.submit(lambda: connection.close()).result()
     door.threads.shutdown()
@@ -171,6 +173,7 @@ def test_repeats_of_a_request_do_not_keep_others_waiting(door: FastDoor, plant: 
     )
     door.threads.shutdown()
     door.threads = ThreadPoolExecutor(2)
+    door.keys = Keys(door.threads)
 
     async def run() -> Any:
         repeats = [asyncio.create_task(ask(door, READINGS, key, body(plant, 1), idempotency_key="k")) for _ in range(4)]

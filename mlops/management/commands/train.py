@@ -3,11 +3,8 @@ from typing import Any
 from django.core.management import BaseCommand, CommandError, CommandParser
 from django.utils import timezone
 
-from mlops import trainer, training
-from mlops.detectors.base import NotEnoughData
+from mlops import trainer
 from mlops.models import Purpose
-from mlops.registry import mlflow_api
-from sensors.errors import Refused
 from sensors.models import Asset, Sensor
 
 Subject = tuple[str, Sensor | Asset, Purpose]
@@ -25,23 +22,29 @@ class Command(BaseCommand):
             metavar="NAME|ID",
             help="an asset, for a model of its sensors together; SITE/NAME where several sites have the name",
         )
-        parser.add_argument("--days", type=int, default=training.DAYS, help="how far back to look (%(default)s)")
+        parser.add_argument(
+            "--failures",
+            action="store_true",
+            help="of each asset: learn to foretell the failures that people told of, instead of finding anomalies",
+        )
+        parser.add_argument("--days", type=int, help="how far back to look (30; for failures 180)")
         parser.add_argument("--no-deploy", action="store_true", help="register only")
 
     def handle(self, *args: Any, **options: Any) -> None:
         subjects: list[Subject] = [(key, _sensor(key), Purpose.SENSOR_ANOMALY) for key in options["sensors"]]
-        subjects += [(name, _asset(name), Purpose.ASSET_ANOMALY) for name in options["asset"]]
+        purpose = Purpose.FAILURE if options["failures"] else Purpose.ASSET_ANOMALY
+        subjects += [(name, _asset(name), purpose) for name in options["asset"]]
         if not subjects:
             raise CommandError("Name a sensor, or an asset with --asset.")
         failed = sum(not self._train(*subject, options["days"], not options["no_deploy"]) for subject in subjects)
         if failed:
             raise CommandError(f"{failed} of {len(subjects)} got no model; what serves them still does.")
 
-    def _train(self, name: str, of: Sensor | Asset, purpose: Purpose, days: int, deploy: bool) -> bool:
+    def _train(self, name: str, of: Sensor | Asset, purpose: Purpose, days: int | None, deploy: bool) -> bool:
         try:
             trained = trainer.learned(of, purpose, timezone.now(), self.stdout.write, days=days)
             version = trainer.put_to_use(of, purpose, trained, self.stdout.write, deploy=deploy)
-        except (NotEnoughData, Refused, mlflow_api.Unavailable) as error:
+        except trainer.EXPECTED as error:
             self.stderr.write(f"{name}: {error}")
             return False
         self.stdout.write(f"{version}: {trained.said}.")
