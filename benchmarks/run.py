@@ -9,7 +9,7 @@ import sys
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
-from benchmarks import formats, ingest, mqtt, path, storage
+from benchmarks import formats, ingest, mqtt, path, predict, storage
 
 BENCHMARKS = {
     "path": path.run,
@@ -21,6 +21,7 @@ BENCHMARKS = {
     "mqtt": mqtt.run,
     "growth": ingest.run_growth,
     "storage": storage.run,
+    "predict": predict.run,
 }
 RESULTS = Path(__file__).with_name("results.json")
 
