@@ -166,6 +166,18 @@ def test_people_and_programs_ask_at_the_same_address(pool: Pool, client: Client,
     assert (scores.status_code, scores.json()["rows"]) == (200, [])
 
 
+def test_the_page_shows_an_answer_with_its_picture(pool: Pool, client: Client, north: Plant) -> None:
+    version = registered(a_classifier(), site=north.site)
+    client.force_login(make_user("operator", north.site))
+    page = f"{reverse('mlops:predict')}?model={version.pk}"
+    answer = client.post(page, {"feature_0": "2.0", "feature_1": "", "feature_2": "1,0"})
+    assert answer.status_code == 200
+    for words in ("Failure predicted", "<svg", "torque"):
+        assert words in answer.content.decode()
+    wrong = client.post(page, {"feature_0": "much"})
+    assert (wrong.status_code, list(wrong.context["form"].errors)) == (422, ["feature_0"])
+
+
 def test_a_killed_process_is_replaced_and_a_killed_pool_leaves_none_behind(pool: Pool) -> None:
     version = registered(a_classifier())
     killed = next(iter(pool.children().values()))
