@@ -13,7 +13,7 @@ from sensors.errors import Refused
 
 class TransitionInline(ReadOnly, admin.TabularInline):  # type: ignore[type-arg]
     model = Transition
-    fields = ["at", "from_state", "to_state", "by", "reason"]
+    fields = ["at", "step", "from_state", "to_state", "by", "surface", "reason"]
 
 
 @admin.register(Alert)
@@ -41,12 +41,13 @@ class AlertAdmin(ReadOnly, SiteScopedAdmin):
         self._move(request, queryset, lifecycle.resolve, "resolved")
 
     def _move(
-        self, request: HttpRequest, alerts: QuerySet[Alert], step: Callable[[Alert, User], Alert], done: str
+        self, request: HttpRequest, alerts: QuerySet[Alert], step: Callable[[Alert, lifecycle.Actor], Alert], done: str
     ) -> None:
         assert isinstance(request.user, User)
+        actor = lifecycle.Actor(request.user, Transition.Surface.ADMIN)
         for alert in alerts:
             try:
-                step(alert, request.user)
+                step(alert, actor)
             except Refused as refusal:
                 self.message_user(request, f"{alert}: {refusal.detail}", messages.ERROR)
             else:

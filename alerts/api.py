@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from django.contrib.auth.models import User
 from django.db.models import QuerySet
 from drf_spectacular.utils import extend_schema
 from rest_framework import mixins, serializers
@@ -12,6 +13,7 @@ from alerts import lifecycle
 from alerts.models import Alert, Transition
 from sensors.api.exportable import ExportableViewSet
 from sensors.api.scoped import IdFilter, KnownRequest, PeriodFilterSet
+from sensors.errors import Refused
 
 
 class TransitionSerializer(serializers.ModelSerializer[Transition]):
@@ -19,10 +21,12 @@ class TransitionSerializer(serializers.ModelSerializer[Transition]):
 
     class Meta:
         model = Transition
-        fields = ["from_state", "to_state", "at", "by", "reason"]
+        fields = ["step", "from_state", "to_state", "at", "by", "surface", "reason"]
 
 
 class AlertSerializer(serializers.ModelSerializer[Alert]):
+    assignee = serializers.SlugRelatedField[Any](slug_field="username", read_only=True)
+
     class Meta:
         model = Alert
         fields = [
@@ -38,7 +42,10 @@ class AlertSerializer(serializers.ModelSerializer[Alert]):
             "occurrences",
             "opened_at",
             "last_seen_at",
+            "normal_since",
+            "snoozed_until",
             "resolved_at",
+            "assignee",
         ]
 
 
@@ -51,6 +58,18 @@ class AlertDetailSerializer(AlertSerializer):
 
 class ReasonSerializer(serializers.Serializer[Any]):
     reason = serializers.CharField(required=False, allow_blank=True, default="", max_length=500)
+
+
+class SnoozeSerializer(ReasonSerializer):
+    until = serializers.DateTimeField(help_text="Within the next seven days; the alert is open again then.")
+
+
+class AssignSerializer(serializers.Serializer[Any]):
+    to = serializers.CharField(allow_null=True, max_length=150, help_text="A user name; null takes it back.")
+
+
+class CommentSerializer(serializers.Serializer[Any]):
+    text = serializers.CharField(max_length=500)
 
 
 class AlertFilter(PeriodFilterSet):
@@ -72,7 +91,7 @@ class AlertViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, ExportableV
     filterset_class = AlertFilter
 
     def get_queryset(self) -> QuerySet[Alert]:
-        alerts = super().get_queryset()
+        alerts = super().get_queryset().select_related("assignee")
         return alerts if self.action in self.lists else alerts.prefetch_related("transitions__by")
 
     def get_serializer_class(self) -> type[AlertSerializer]:
@@ -82,21 +101,50 @@ class AlertViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, ExportableV
     @action(detail=True, methods=["post"], required_permissions=("alerts.acknowledge_alert",))
     def acknowledge(self, request: KnownRequest, pk: int) -> Response:
         """Somebody has taken the alert on."""
-        lifecycle.acknowledge(self.get_object(), request.user, self._reason())
+        lifecycle.acknowledge(self.get_object(), self._actor(), self._sent(ReasonSerializer)["reason"])
+        return self._answer()
+
+    @extend_schema(request=SnoozeSerializer, responses=AlertDetailSerializer)
+    @action(detail=True, methods=["post"], required_permissions=("alerts.acknowledge_alert",))
+    def snooze(self, request: KnownRequest, pk: int) -> Response:
+        """Nobody is reminded of the alert for a while."""
+        sent = self._sent(SnoozeSerializer)
+        lifecycle.snooze(self.get_object(), self._actor(), sent["until"], sent["reason"])
+        return self._answer()
+
+    @extend_schema(request=AssignSerializer, responses=AlertDetailSerializer)
+    @action(detail=True, methods=["post"], required_permissions=("alerts.acknowledge_alert",))
+    def assign(self, request: KnownRequest, pk: int) -> Response:
+        """Say whose the alert is."""
+        alert, name = self.get_object(), self._sent(AssignSerializer)["to"]
+        person = lifecycle.people_for(alert).filter(username=name).first()
+        if name is not None and person is None:
+            raise Refused("cannot_take_it", f"Nobody called {name} can act on alerts of this site.", 422)
+        lifecycle.assign(alert, self._actor(), person)
+        return self._answer()
+
+    @extend_schema(request=CommentSerializer, responses=AlertDetailSerializer)
+    @action(detail=True, methods=["post"], required_permissions=("alerts.acknowledge_alert",))
+    def comment(self, request: KnownRequest, pk: int) -> Response:
+        """Note something for everybody who looks at the alert."""
+        lifecycle.comment(self.get_object(), self._actor(), self._sent(CommentSerializer)["text"])
         return self._answer()
 
     @extend_schema(request=ReasonSerializer, responses=AlertDetailSerializer)
     @action(detail=True, methods=["post"], required_permissions=("alerts.resolve_alert",))
     def resolve(self, request: KnownRequest, pk: int) -> Response:
         """The cause is gone."""
-        lifecycle.resolve(self.get_object(), request.user, self._reason())
+        lifecycle.resolve(self.get_object(), self._actor(), self._sent(ReasonSerializer)["reason"])
         return self._answer()
 
-    def _reason(self) -> str:
-        body = ReasonSerializer(data=self.request.data)
+    def _sent(self, kind: type[serializers.Serializer[Any]]) -> dict[str, Any]:
+        body = kind(data=self.request.data)
         body.is_valid(raise_exception=True)
-        reason: str = body.validated_data["reason"]
-        return reason
+        return dict(body.validated_data)
+
+    def _actor(self) -> lifecycle.Actor:
+        assert isinstance(self.request.user, User)
+        return lifecycle.Actor(self.request.user, Transition.Surface.API)
 
     def _answer(self) -> Response:
         return Response(self.get_serializer(self.get_object()).data)

@@ -22,7 +22,13 @@ def sentences(evidence: dict[str, Any], zone: tzinfo) -> list[str]:
     """What was seen, how far from normal it is, for how long, and what "normal" rests on."""
     if isinstance(evidence.get("fault"), str):
         return _fault(evidence, zone)
-    told = (_seen(evidence, zone), _distance(evidence), _duration(evidence, zone), _basis(evidence))
+    told = (
+        _seen(evidence, zone),
+        _distance(evidence),
+        _duration(evidence, zone),
+        _basis(evidence),
+        _severity(evidence),
+    )
     return [sentence for sentence in told if sentence]
 
 
@@ -59,6 +65,8 @@ def expected_band(evidence: dict[str, Any]) -> tuple[float, float] | None:
 
 
 def _seen(evidence: dict[str, Any], zone: tzinfo) -> str:
+    if shares := _shares(evidence):
+        return f"Its sensors together are not as they usually are: {shares}."
     value, expected, at = _number(evidence, "peak_value"), _number(evidence, "expected"), _time(evidence, "peak_at")
     if value is None:
         return ""
@@ -67,6 +75,17 @@ def _seen(evidence: dict[str, Any], zone: tzinfo) -> str:
     if at:
         text += f" on {clock(at, zone)}"
     return f"{text}; about {measured(expected, unit)} was expected." if expected is not None else f"{text}."
+
+
+def _shares(evidence: dict[str, Any]) -> str:
+    """What each sensor has to do with it, as far as that rounds to a percent."""
+    shares = evidence.get("shares")
+    told = []
+    for each in shares if isinstance(shares, list) else []:
+        match each:
+            case [str(sensor), float(share)] if share >= 0.005:
+                told.append(f"{sensor} makes up {100 * share:.0f} %")
+    return ", ".join(told)
 
 
 def _fault(evidence: dict[str, Any], zone: tzinfo) -> list[str]:
@@ -123,6 +142,13 @@ def _basis(evidence: dict[str, Any]) -> str:
     if days is None:
         return f"{text}."
     return f"{text} over {_span(days)}."
+
+
+def _severity(evidence: dict[str, Any]) -> str:
+    reasons = evidence.get("severity")
+    if not isinstance(reasons, list) or not reasons:
+        return ""
+    return f"Severity: {'; '.join(map(str, reasons))}."
 
 
 def _span(days: float) -> str:

@@ -13,6 +13,7 @@ from sensors.models import Asset, Sensor, Site
 class State(models.TextChoices):
     OPEN = "open"
     ACKNOWLEDGED = "acknowledged"
+    SNOOZED = "snoozed"
     RESOLVED = "resolved"
 
 
@@ -30,6 +31,10 @@ class Alert(models.Model):
         ANOMALY = "anomaly"
         SENSOR_FAULT = "sensor_fault", "sensor fault"
         SILENT = "silent", "silent sensor"
+        LIMIT = "limit"
+        DRIFT = "drift"
+        MODEL = "model"
+        FORECAST = "forecast"
         SYSTEM = "system"
 
     site = models.ForeignKey(Site, on_delete=models.PROTECT, related_name="alerts")
@@ -46,23 +51,44 @@ class Alert(models.Model):
     began_at = models.DateTimeField(default=timezone.now, help_text="Time of the first reading that spoke for it.")
     last_seen_at = models.DateTimeField(default=timezone.now, help_text="Time of the last reading that spoke for it.")
     opened_at = models.DateTimeField(default=timezone.now)
+    snoozed_until = models.DateTimeField(null=True, blank=True)
+    normal_since = models.DateTimeField(
+        null=True, blank=True, help_text="Its cause was gone from this reading on; empty while it lasts."
+    )
     resolved_at = models.DateTimeField(null=True, blank=True)
+    assignee = models.ForeignKey(
+        settings.AUTH_USER_MODEL, on_delete=models.PROTECT, null=True, blank=True, related_name="assigned_alerts"
+    )
 
     objects = AlertQuerySet.as_manager()
 
     class Meta:
         ordering = ["-opened_at", "-pk"]
-        permissions = [("acknowledge_alert", "Can acknowledge alerts"), ("resolve_alert", "Can resolve alerts")]
+        permissions = [
+            ("acknowledge_alert", "Can acknowledge, snooze, assign and comment on alerts"),
+            ("resolve_alert", "Can resolve alerts"),
+        ]
         constraints = [
             models.UniqueConstraint(
                 fields=["dedup_key"], condition=~Q(state="resolved"), name="one_unresolved_alert_per_cause"
-            )
+            ),
+            models.CheckConstraint(
+                condition=Q(state="snoozed", snoozed_until__isnull=False)
+                | (~Q(state="snoozed") & Q(snoozed_until__isnull=True)),
+                name="a_snoozed_alert_wakes",
+            ),
         ]
         indexes = [
             models.Index(fields=["site", "-opened_at"], name="alert_newest_of_site"),
             models.Index(fields=["sensor", "-resolved_at"], name="alert_last_of_sensor"),
             models.Index(fields=["asset", "-opened_at"], name="alert_newest_of_asset"),
             models.Index(fields=["dedup_key"], name="alert_by_cause"),
+            # The inbox, the sweeps and the counts look at what is unresolved, among years of what is settled.
+            models.Index(
+                fields=["site", "state", "-severity", "-opened_at"],
+                condition=~Q(state="resolved"),
+                name="alert_unresolved",
+            ),
         ]
 
     def __str__(self) -> str:
@@ -77,13 +103,34 @@ class Alert(models.Model):
 
 
 class Transition(models.Model):
-    """One step of an alert: who took it, when, why. `by` is empty when the platform itself did."""
+    """One step of an alert: who took it, when, why, and from where. `by` is empty when the platform itself did."""
+
+    class Step(models.TextChoices):
+        RAISED = "raised"
+        ACKNOWLEDGED = "acknowledged"
+        SNOOZED = "snoozed"
+        WOKEN = "woken", "awake again"
+        ASSIGNED = "assigned"
+        COMMENTED = "commented"
+        MORE_SEVERE = "more_severe", "more severe"
+        NORMAL = "normal", "back to normal"
+        RESOLVED = "resolved"
+        REOPENED = "reopened"
+
+    class Surface(models.TextChoices):
+        PLATFORM = "platform"
+        WEB = "web"
+        ADMIN = "admin"
+        API = "api", "API"
+        LINK = "link", "link in a message"
 
     alert = models.ForeignKey(Alert, on_delete=models.CASCADE, related_name="transitions")
+    step = models.CharField(max_length=15, choices=Step.choices)
     from_state = models.CharField(max_length=12, choices=State.choices, blank=True)
     to_state = models.CharField(max_length=12, choices=State.choices)
     at = models.DateTimeField(default=timezone.now)
     by = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.PROTECT, null=True, blank=True, related_name="+")
+    surface = models.CharField(max_length=10, choices=Surface.choices, default=Surface.PLATFORM)
     reason = models.CharField(max_length=500, blank=True)
 
     objects = TransitionQuerySet.as_manager()
@@ -92,4 +139,4 @@ class Transition(models.Model):
         ordering = ["at", "pk"]
 
     def __str__(self) -> str:
-        return f"{self.from_state or 'new'} → {self.to_state}"
+        return f"{self.get_step_display()}: {self.from_state or 'new'} → {self.to_state}"

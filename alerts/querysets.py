@@ -10,11 +10,12 @@ class AlertQuerySet(SiteScopedQuerySet):
         return self.exclude(state="resolved")
 
     def by_attention(self) -> Self:
-        """Open before acknowledged before resolved, then the most severe, then the newest."""
+        """Open before acknowledged before snoozed before resolved, then the most severe, then the newest."""
         rank = Case(
             When(state="open", then=Value(0)),
             When(state="acknowledged", then=Value(1)),
-            default=Value(2),
+            When(state="snoozed", then=Value(2)),
+            default=Value(3),
             output_field=IntegerField(),
         )
         return self.order_by(rank, "-severity", "-opened_at")

@@ -106,7 +106,7 @@ def _settle() -> None:
     by_fault = {int(alert.dedup_key.removeprefix(KEY)): alert for alert in alerts}
     over = SensorFault.objects.filter(pk__in=by_fault).filter(Q(ended_at__isnull=False) | Q(part_of__isnull=False))
     for fault in over.select_related("sensor"):
-        lifecycle.resolve(by_fault[fault.pk], None, _reason(fault, by_fault))
+        lifecycle.resolve(by_fault[fault.pk], reason=_reason(fault, by_fault))
 
 
 def _reason(fault: SensorFault, by_fault: dict[int, Alert]) -> str:

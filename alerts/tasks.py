@@ -1,9 +1,17 @@
 from celery import shared_task
+from django.utils import timezone
 
-from alerts import rules
+from alerts import lifecycle, returning, rules
 
 
 @shared_task
 def alert_of_faults() -> None:
     """Raise and resolve alerts as faults of instruments begin and end."""
     rules.pull_faults()
+
+
+@shared_task
+def settle() -> None:
+    """Wake what was snoozed until now, and see what has gone back to normal."""
+    lifecycle.wake(timezone.now())
+    returning.look(timezone.now())

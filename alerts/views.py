@@ -2,40 +2,55 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from django.contrib.auth.decorators import permission_required
+from django.contrib.auth.models import User
 from django.db.models import Count, Exists, F, FilteredRelation, Max, OuterRef, Q, QuerySet
 from django.http import HttpResponse
 from django.shortcuts import get_object_or_404, render
-from django.views.decorators.http import require_safe
+from django.urls import reverse
+from django.utils import timezone
+from django.views.decorators.http import require_POST, require_safe
 
 from alerts import evidence, lifecycle
-from alerts.forms import InboxFilter, Resolution
-from alerts.models import Alert, Severity, State
+from alerts.forms import Assignment, Comment, InboxFilter, Resolution, Snooze
+from alerts.models import Alert, Severity, State, Transition
 from alerts.querysets import AlertQuerySet
-from sensors.models import Asset, Sensor
+from sensors.errors import Refused
+from sensors.models import Asset, Sensor, Site
 from sensors.pages import Request, act, live_page, page_of, takes_post
 from sensors.wording import for_machines
 
 PANEL_ROWS = 8
 ATTENTION_ROWS = 12
+MOST_AT_ONCE = 200
 
 
 @require_safe
 @permission_required("alerts.view_alert", raise_exception=True)
 def inbox(request: Request) -> HttpResponse:
-    form = InboxFilter(request.GET)
+    form = InboxFilter(request.GET, sites=Site.objects.visible_to(request.user))
     chosen = form.cleaned_data if form.is_valid() else {}
-    rows = _filtered(Alert.objects.visible_to(request.user), chosen).select_related("site", "asset", "sensor")
+    rows = _filtered(Alert.objects.visible_to(request.user), chosen, request.user)
+    rows = rows.select_related("site", "asset", "sensor", "assignee")
     untouched = not any(chosen.values())
     context = {"form": form, "page": page_of(rows, request), "untouched": untouched}
     return live_page(request, "alerts/inbox.html", "alerts/_inbox.html", context)
 
 
-def _filtered(rows: AlertQuerySet, chosen: dict[str, Any]) -> AlertQuerySet:
+def _filtered(rows: AlertQuerySet, chosen: dict[str, Any], reader: User) -> AlertQuerySet:
     state = chosen.get("state") or "unresolved"
     historical = bool(chosen.get("historical"))
     rows = rows.filter(historical=historical)
     if chosen.get("severity"):
         rows = rows.filter(severity=chosen["severity"])
+    if chosen.get("kind"):
+        rows = rows.filter(kind=chosen["kind"])
+    if chosen.get("site"):
+        rows = rows.filter(site=chosen["site"])
+    if chosen.get("mine"):
+        rows = rows.filter(assignee=reader)
+    if words := chosen.get("words"):
+        named = Q(asset__name__icontains=words) | Q(sensor__sensor_id__icontains=words)
+        rows = rows.filter(Q(title__icontains=words) | named)
     if state in State.values:
         rows = rows.filter(state=state)
     elif state == "unresolved" and not historical:
@@ -50,7 +65,9 @@ def open_panel(request: Request) -> HttpResponse:
     """The unresolved alerts of the overview, the most pressing first."""
     rows = Alert.objects.visible_to(request.user).unresolved()
     counts = rows.aggregate(
-        open=Count("pk", filter=Q(state=State.OPEN)), acknowledged=Count("pk", filter=Q(state=State.ACKNOWLEDGED))
+        open=Count("pk", filter=Q(state=State.OPEN)),
+        acknowledged=Count("pk", filter=Q(state=State.ACKNOWLEDGED)),
+        snoozed=Count("pk", filter=Q(state=State.SNOOZED)),
     )
     alerts = rows.by_attention().select_related("site", "asset")[:PANEL_ROWS]
     return render(request, "alerts/_open_panel.html", {"alerts": alerts, **counts})
@@ -94,7 +111,7 @@ def _of_asset(asset: Asset) -> "QuerySet[Alert]":
 @require_safe
 @permission_required("alerts.view_alert", raise_exception=True)
 def alert(request: Request, pk: int) -> HttpResponse:
-    rows = Alert.objects.visible_to(request.user).select_related("site", "asset", "sensor")
+    rows = Alert.objects.visible_to(request.user).select_related("site", "asset", "sensor", "assignee")
     found = get_object_or_404(rows, pk=pk)
     context = {
         "alert": found,
@@ -104,6 +121,9 @@ def alert(request: Request, pk: int) -> HttpResponse:
         "chart": _chart(found),
         "transitions": found.transitions.select_related("by"),
         "resolution": Resolution(),
+        "snooze": Snooze(),
+        "assignment": Assignment(people=lifecycle.people_for(found), initial={"to": found.assignee_id}),
+        "comment": Comment(),
     }
     return live_page(request, "alerts/alert.html", "alerts/_alert.html", context)
 
@@ -132,24 +152,90 @@ def _margins(start: datetime, end: datetime) -> tuple[timedelta, timedelta]:
 @takes_post("alerts:alert")
 @permission_required("alerts.acknowledge_alert", raise_exception=True)
 def acknowledge(request: Request, pk: int) -> HttpResponse:
-    found = get_object_or_404(Alert.objects.visible_to(request.user), pk=pk)
+    found = _alert(request, pk)
     return act(
         request,
-        lambda: lifecycle.acknowledge(found, request.user),
+        lambda: lifecycle.acknowledge(found, _actor(request)),
         done="Acknowledged: others now see that you are on it.",
         then=found.get_absolute_url(),
     )
 
 
+@require_POST
+@permission_required("alerts.acknowledge_alert", raise_exception=True)
+def acknowledge_many(request: Request) -> HttpResponse:
+    """Acknowledge the alerts that were ticked in the inbox; what is resolved by now is left as it is."""
+    keys = [int(key) for key in request.POST.getlist("alert") if key.isdecimal() and len(key) < 18][:MOST_AT_ONCE]
+    rows = list(Alert.objects.visible_to(request.user).filter(pk__in=keys).unresolved().order_by("pk"))
+
+    def verb() -> None:
+        if not rows:
+            raise Refused("nothing_ticked", "Tick the alerts first.", 422)
+        for row in rows:
+            lifecycle.acknowledge(row, _actor(request))
+
+    done = f"{len(rows)} alert{'s' if len(rows) != 1 else ''} acknowledged."
+    return act(request, verb, done=done, then=reverse("alerts:inbox"))
+
+
+@takes_post("alerts:alert")
+@permission_required("alerts.acknowledge_alert", raise_exception=True)
+def snooze(request: Request, pk: int) -> HttpResponse:
+    found = _alert(request, pk)
+    form = Snooze(request.POST)
+
+    def verb() -> None:
+        lifecycle.snooze(found, _actor(request), form.until(timezone.now(), found.site), form.said("reason"))
+
+    return act(request, verb, done="Snoozed: it opens again by itself.", then=found.get_absolute_url())
+
+
+@takes_post("alerts:alert")
+@permission_required("alerts.acknowledge_alert", raise_exception=True)
+def assign(request: Request, pk: int) -> HttpResponse:
+    found = _alert(request, pk)
+    form = Assignment(request.POST, people=lifecycle.people_for(found))
+
+    def verb() -> None:
+        if not form.is_valid():
+            raise Refused("cannot_take_it", "Choose somebody from the list.", 422)
+        lifecycle.assign(found, _actor(request), form.cleaned_data["to"])
+
+    return act(request, verb, done="Noted whose it is.", then=found.get_absolute_url())
+
+
+@takes_post("alerts:alert")
+@permission_required("alerts.acknowledge_alert", raise_exception=True)
+def comment(request: Request, pk: int) -> HttpResponse:
+    found = _alert(request, pk)
+    form = Comment(request.POST)
+
+    def verb() -> None:
+        if not form.is_valid():
+            raise Refused("bad_comment", "Write something, up to 500 characters.", 422)
+        lifecycle.comment(found, _actor(request), form.cleaned_data["text"])
+
+    return act(request, verb, done="Noted.", then=found.get_absolute_url())
+
+
 @takes_post("alerts:alert")
 @permission_required("alerts.resolve_alert", raise_exception=True)
 def resolve(request: Request, pk: int) -> HttpResponse:
-    found = get_object_or_404(Alert.objects.visible_to(request.user), pk=pk)
+    found = _alert(request, pk)
     form = Resolution(request.POST)
     reason = form.cleaned_data["reason"] if form.is_valid() else ""
     return act(
         request,
-        lambda: lifecycle.resolve(found, request.user, reason=reason),
+        lambda: lifecycle.resolve(found, _actor(request), reason=reason),
         done="Resolved.",
         then=found.get_absolute_url(),
     )
+
+
+def _alert(request: Request, pk: int) -> Alert:
+    found: Alert = get_object_or_404(Alert.objects.visible_to(request.user).select_related("site"), pk=pk)
+    return found
+
+
+def _actor(request: Request) -> lifecycle.Actor:
+    return lifecycle.Actor(request.user, Transition.Surface.WEB)

@@ -9,13 +9,15 @@ import sys
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
-from benchmarks import formats, ingest, mqtt, path, predict, storage
+from benchmarks import formats, ingest, latency, mqtt, path, predict, scoring, storage
 
 BENCHMARKS = {
     "path": path.run,
     "ingest": ingest.run,
     "single": ingest.run_single,
     "scored": ingest.run_scored,
+    "scoring": scoring.run,
+    "latency": latency.run,
     "formats": formats.run,
     "import": formats.run_import,
     "mqtt": mqtt.run,

@@ -32,11 +32,11 @@ logger = logging.getLogger(__name__)
 
 # A part that has not answered by then counts as failed.
 TIMEOUT_SECONDS = 2
-# Beat and the MQTT bridge send a heartbeat every 5 s; six missed ones are no accident.
+# Beat (through both workers) and the MQTT bridge send a heartbeat every 5 s; six missed ones are no accident.
 HEARTBEAT_OLD_SECONDS = 30
 # Anybody may ask, so a flood of questions must not become a flood of database connections.
 KEEP_ANSWER_SECONDS = 1.0
-HEARTBEAT_KEY = "heartbeat"
+WORKER, BACKGROUND = "worker", "background"
 
 Check = dict[str, Any]
 
@@ -53,8 +53,12 @@ def health(request: HttpRequest) -> JsonResponse:
     return JsonResponse(answer, status=503 if answer["status"] == "failed" else 200)
 
 
-def record_heartbeat() -> None:
-    cache.set(HEARTBEAT_KEY, time.time(), timeout=None)
+def record_heartbeat(program: str) -> None:
+    cache.set(heartbeat_key(program), time.time(), timeout=None)
+
+
+def heartbeat_key(program: str) -> str:
+    return f"heartbeat:{program}"
 
 
 def report() -> dict[str, Any]:
@@ -65,7 +69,8 @@ def report() -> dict[str, Any]:
     with ThreadPoolExecutor(len(asked)) as pool:
         checks = dict(zip(asked, pool.map(_timed, asked.keys(), asked.values()), strict=True))
     cache_answers = checks["cache"]["state"] == "ok"
-    checks["worker"] = _worker(cache_answers)
+    for program in (WORKER, BACKGROUND):
+        checks[program] = _beaten(cache.get(heartbeat_key(program)) if cache_answers else None)
     checks["models"] = _models(cache_answers)
     if settings.MQTT_URL:
         checks["mqtt_bridge"] = _mqtt_bridge(checks["broker"]["state"] == "ok")
@@ -142,10 +147,6 @@ def _ask_mlflow() -> None:
         answer = mlflow.getresponse()
     if answer.status != HTTPStatus.OK:
         raise LookupError(f"MLflow answers {answer.status}")
-
-
-def _worker(cache_answers: bool) -> Check:
-    return _beaten(cache.get(HEARTBEAT_KEY) if cache_answers else None)
 
 
 def _mqtt_bridge(valkey_answers: bool) -> Check:

@@ -68,6 +68,7 @@ ROLES: dict[str, Role] = {
             "mlops.view_deployment",
             "mlops.change_deployment",
             *(f"mlops.{verb}_trainingrun" for verb in ("view", "add")),
+            "mlops.view_unscoredstretch",
             "sensors.view_pending",
             "sensors.change_pending",
         ),

@@ -192,10 +192,33 @@ CELERY_WORKER_CONCURRENCY = WORKER_CONCURRENCY
 CELERY_DB_REUSE_MAX = 1_000_000_000
 CELERY_WORKER_HIJACK_ROOT_LOGGER = False
 CELERY_WORKER_CANCEL_LONG_RUNNING_TASKS_ON_CONNECTION_LOSS = True
+# What takes long and nobody waits for has a queue and a program of its own, so that it does not delay live readings.
+BACKGROUND_QUEUE = "background"
+CELERY_TASK_ROUTES: dict[str, dict[str, object]] = {
+    task: {"queue": BACKGROUND_QUEUE}
+    for task in (
+        "config.tasks.background_heartbeat",
+        "mlops.tasks.forget_baselines",
+        "mlops.tasks.resume_training",
+        "sensors.tasks.audit_summaries",
+        "sensors.tasks.drain_history",
+        "sensors.tasks.forget_old_imports",
+        "sensors.tasks.rebuild_summaries",
+        "sensors.tasks.remove_old_rows",
+        "sensors.tasks.resume_imports",
+        "sensors.tasks.sweep_history",
+        "sensors.tasks.take_turn",
+    )
+}
+# Among these a training run, which takes a minute, comes last: the rest would wait for every run that was asked for.
+# (On Redis 0 is the highest priority.)
+for task in ("mlops.tasks.train", "mlops.tasks.make_demo_models"):
+    CELERY_TASK_ROUTES[task] = {"queue": BACKGROUND_QUEUE, "priority": 9}
 CELERY_BEAT_SCHEDULER = "django_celery_beat.schedulers:DatabaseScheduler"
 CELERY_BEAT_MAX_LOOP_INTERVAL = 1
 CELERY_BEAT_SCHEDULE = {
     "sweep the outbox": {"task": "sensors.tasks.sweep", "schedule": 1.0, "options": {"expires": 2}},
+    "sweep history": {"task": "sensors.tasks.sweep_history", "schedule": 1.0, "options": {"expires": 2}},
     "compute summaries": {"task": "sensors.tasks.rebuild_summaries", "schedule": 5.0, "options": {"expires": 5}},
     "audit summaries": {"task": "sensors.tasks.audit_summaries", "schedule": crontab(hour="3", minute="10")},
     "remove old rows": {"task": "sensors.tasks.remove_old_rows", "schedule": crontab(minute="20")},
@@ -207,9 +230,16 @@ CELERY_BEAT_SCHEDULE = {
         "options": {"expires": 3600},
     },
     "heartbeat": {"task": "config.tasks.heartbeat", "schedule": 5.0, "options": {"expires": 5}},
+    "heartbeat of background work": {
+        "task": "config.tasks.background_heartbeat",
+        "schedule": 5.0,
+        "options": {"expires": 5},
+    },
     "learn profiles": {"task": "sensors.tasks.learn_profiles", "schedule": 10.0, "options": {"expires": 10}},
     "look for sensor faults": {"task": "sensors.tasks.look_for_faults", "schedule": 10.0, "options": {"expires": 10}},
     "alert of sensor faults": {"task": "alerts.tasks.alert_of_faults", "schedule": 5.0, "options": {"expires": 5}},
+    "settle alerts": {"task": "alerts.tasks.settle", "schedule": 5.0, "options": {"expires": 5}},
+    "score assets": {"task": "mlops.tasks.score_assets", "schedule": 1.0, "options": {"expires": 2}},
     "resume training": {"task": "mlops.tasks.resume_training", "schedule": 30.0, "options": {"expires": 30}},
     "set anomalies of faulty sensors aside": {
         "task": "mlops.tasks.set_faulty_aside",

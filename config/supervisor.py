@@ -22,6 +22,7 @@ from sensors import embedded
 # Every process started here carries this variable, by which a later start finds what a killed one left behind.
 MARK = "SMART_MAINTENANCE_STATE_DIR"
 BIN = Path(sys.executable).parent
+CELERY = [str(BIN / "celery"), "--app", "config", "--quiet"]
 # Failed starts before supervisord gives up: never, in practice.
 ENDLESS = 1_000_000_000
 LEFTOVER_SECONDS = 30
@@ -54,12 +55,12 @@ def embedded_servers(*, database: bool, broker: bool) -> list[Program]:
 
 def app_programs() -> list[Program]:
     """Everything that runs our own code and that /health waits for."""
-    python, celery = sys.executable, [str(BIN / "celery"), "--app", "config", "--quiet"]
+    python = sys.executable
     web = [str(BIN / "granian"), "--interface", "asginl", "--loop", "uvloop", "--log-level", "warning"]
     programs = [
         Program("web", [*web, "--host", settings.HOST, "--port", str(settings.PORT), "config.asgi:application"]),
-        Program("worker", [*celery, "worker", "--without-gossip", "--without-mingle"]),
-        Program("beat", [*celery, "beat", "--pidfile="]),
+        Program("worker", [*CELERY, "worker", "--without-gossip", "--without-mingle"]),
+        Program("beat", [*CELERY, "beat", "--pidfile="]),
     ]
     if settings.MQTT_URL:
         programs.append(Program("mqtt", [python, "manage.py", "mqtt_bridge"]))
@@ -70,10 +71,13 @@ def app_programs() -> list[Program]:
 
 def later_programs() -> list[Program]:
     """What takes long to start and nobody waits for: started once /health answers, so as not to delay it."""
-    python = sys.executable
-    programs = [Program("predict", [python, "manage.py", "predict_pool"])]
+    worker = [*CELERY, "worker", "--without-gossip", "--without-mingle", "--hostname", "background@%h"]
+    programs = [
+        Program("background", [*worker, "--queues", settings.BACKGROUND_QUEUE, "--concurrency", "1"]),
+        Program("predict", [sys.executable, "manage.py", "predict_pool"]),
+    ]
     if embedded.mlflow_url(settings.STATE_DIR) == settings.MLFLOW_TRACKING_URI:
-        programs.append(Program("mlflow", [python, "manage.py", "mlflow_server"]))
+        programs.append(Program("mlflow", [sys.executable, "manage.py", "mlflow_server"]))
     return programs
 
 

@@ -1,9 +1,15 @@
 from celery import shared_task
 
-from config.health import record_heartbeat
+from config.health import BACKGROUND, WORKER, record_heartbeat
 
 
 @shared_task
 def heartbeat() -> None:
     """Sent by beat every few seconds: when it arrives, broker, beat and worker all do their part."""
-    record_heartbeat()
+    record_heartbeat(WORKER)
+
+
+@shared_task
+def background_heartbeat() -> None:
+    """The same of the worker that does what nobody waits for."""
+    record_heartbeat(BACKGROUND)

@@ -27,3 +27,10 @@ def record(order: WorkOrder, outcome: Verdict.Outcome, by: User, at: datetime) -
 def of(order: WorkOrder) -> str | None:
     """The outcome an order was closed with, or None when it had no alert to judge."""
     return order.verdicts.values_list("outcome", flat=True).first()
+
+
+def of_faults(asset: int, start: datetime, end: datetime) -> list[tuple[datetime, datetime]]:
+    """The times between `start` and `end` for which people found a fault of the asset."""
+    found = Verdict.objects.filter(alert__asset=asset, outcome=Verdict.Outcome.FAULT_FOUND)
+    overlapping = found.filter(window_start__lte=end, window_end__gte=start)
+    return list(overlapping.order_by("pk").values_list("window_start", "window_end"))

@@ -40,7 +40,7 @@ def open_for_alert(alert: Alert, by: User) -> WorkOrder:
                 priority=alert.severity,  # Both scales have four steps.
                 created_by=by,
             )
-            lifecycle.acknowledge(alert, by, reason=f"Work order WO-{order.pk} opened.")
+            lifecycle.acknowledge(alert, lifecycle.Actor(by), reason=f"Work order WO-{order.pk} opened.")
             live.publish("work", site_id=order.site_id, asset_id=order.asset_id)
             return order
     except IntegrityError:
@@ -133,7 +133,8 @@ def close(order: WorkOrder, by: User, outcome: Verdict.Outcome, notes: str = "")
         order.save(update_fields=["state", "closed_at"])
         if order.alert:
             verdicts.record(order, outcome, by, at=order.closed_at)
-            lifecycle.resolve(order.alert, by, reason=f"WO-{order.pk} closed: {Verdict.Outcome(outcome).label}.")
+            reason = f"WO-{order.pk} closed: {Verdict.Outcome(outcome).label}."
+            lifecycle.resolve(order.alert, lifecycle.Actor(by), reason)
         live.publish("work", site_id=order.site_id, asset_id=order.asset_id)
     return order
 

@@ -2,7 +2,7 @@ from django.contrib import admin
 from django.db.models import Model
 from django.http import HttpRequest
 
-from mlops.models import Anomaly, Baseline, Deployment, ModelVersion, TrainingRun, ValidationPolicy
+from mlops.models import Anomaly, Baseline, Deployment, ModelVersion, TrainingRun, UnscoredStretch, ValidationPolicy
 from sensors.admin import ReadOnly, SiteScopedAdmin, VisibleRelatedFilter
 
 
@@ -12,6 +12,7 @@ class AnomalyAdmin(ReadOnly, SiteScopedAdmin):
         "start",
         "end",
         "sensor",
+        "asset",
         "peak_score",
         "peak_value",
         "decision",
@@ -20,7 +21,7 @@ class AnomalyAdmin(ReadOnly, SiteScopedAdmin):
         "alert",
     ]
     list_filter = ["decision", "historical", ("sensor__site", VisibleRelatedFilter)]
-    list_select_related = ["sensor", "alert"]
+    list_select_related = ["sensor", "asset", "alert"]
     search_fields = ["sensor__sensor_id", "sensor__name", "sensor__asset__name"]
     date_hierarchy = "start"
 
@@ -35,6 +36,13 @@ class BaselineAdmin(ReadOnly, SiteScopedAdmin):
     ordering = ["-valid_from"]
 
 
+@admin.register(UnscoredStretch)
+class UnscoredStretchAdmin(ReadOnly, SiteScopedAdmin):
+    list_display = ["asset", "start", "end", "historical"]
+    list_filter = ["historical", ("asset__site", VisibleRelatedFilter)]
+    list_select_related = ["asset"]
+
+
 @admin.register(ValidationPolicy)
 class ValidationPolicyAdmin(SiteScopedAdmin):
     list_display = ["site", "preset"]
@@ -47,9 +55,9 @@ class ValidationPolicyAdmin(SiteScopedAdmin):
 
 @admin.register(TrainingRun)
 class TrainingRunAdmin(ReadOnly, SiteScopedAdmin):
-    list_display = ["sensor", "state", "said", "asked_by", "asked_at", "version"]
-    list_filter = ["state", ("sensor__site", VisibleRelatedFilter)]
-    list_select_related = ["sensor", "asked_by", "version"]
+    list_display = ["of", "purpose", "state", "said", "asked_by", "asked_at", "version"]
+    list_filter = ["state", "purpose"]
+    list_select_related = ["sensor", "asset", "asked_by", "version"]
 
 
 @admin.register(ModelVersion)

@@ -17,6 +17,7 @@ class AnomalySerializer(serializers.ModelSerializer[Anomaly]):
         fields = [
             "id",
             "sensor",
+            "asset",
             "alert",
             "start",
             "end",
@@ -43,7 +44,9 @@ class AnomalyFilter(PeriodFilterSet):
 
 
 class AnomalyViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, ExportableViewSet):
-    """Stretches of time in which a sensor left its baseline."""
+    """Stretches of time in which a sensor was not normal. With an `asset`, all its sensors together were not, and
+    `sensor` is the one that had most to do with it.
+    """
 
     queryset = Anomaly.objects.all()
     serializer_class = AnomalySerializer

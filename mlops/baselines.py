@@ -12,10 +12,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mlops.detectors import robust
-from mlops.detectors.robust import DAY_US, HOUR_US, Profile
+from mlops.detectors.robust import DAY_US, HOUR_US, Profile, Profiles
 from mlops.models import Baseline
 from sensors import history
-from sensors.arrays import any_of
+from sensors.arrays import Bigints, Timestamps, numpy_cursor
 
 MINUTE_US = 60_000_000
 FIRST_BLOCK_US = 5_000_000
@@ -26,44 +26,59 @@ SAMPLE_STEP_US = 300_000_000
 # A shorter history is looked at this many times.
 SAMPLES_OF_FIRST_DAY = 1000
 
+Times = NDArray[np.int64]
 Block = tuple[int, int]  # (sensor's primary key, start of the block in microseconds UTC)
 
 
-def block_starts(timestamps: NDArray[np.int64], sensor: int, first: int) -> NDArray[np.int64]:
-    """The start of the block of each timestamp, for a sensor first read at `first` (all in microseconds UTC)."""
-    ages = np.maximum(timestamps - first, 0)
+def block_starts(timestamps: Times, sensors: Times, firsts: Times) -> Times:
+    """The start of the block of each timestamp, of these sensors first read at `firsts` (all in microseconds UTC)."""
+    ages = np.maximum(timestamps - firsts, 0)
     doublings = np.floor(np.log2(np.maximum(ages, FIRST_BLOCK_US) / FIRST_BLOCK_US))
-    young = first + np.where(ages < FIRST_BLOCK_US, 0, FIRST_BLOCK_US * 2**doublings).astype(np.int64)
+    young = firsts + np.where(ages < FIRST_BLOCK_US, 0, FIRST_BLOCK_US * 2**doublings).astype(np.int64)
     # Each sensor's blocks begin at a minute of its own, or all of them would learn at once.
-    offset = sensor * 7 * MINUTE_US % BLOCK_US
-    return np.where(ages < DAY_US, young, (timestamps - offset) // BLOCK_US * BLOCK_US + offset)
+    offsets = sensors * 7 * MINUTE_US % BLOCK_US
+    return np.where(ages < DAY_US, young, (timestamps - offsets) // BLOCK_US * BLOCK_US + offsets)
 
 
-def profiles_of(blocks: set[Block], firsts: dict[int, int]) -> dict[Block, Profile | None]:
-    """The profile of every block; None where a sensor had too few good readings before it. Missing ones are learned and
-    kept.
+def profiles_of(sensors: Times, starts: Times, firsts: Times) -> Profiles:
+    """The profiles of blocks: of these sensors, first read at `firsts`, from these starts on.
+
+    Nothing is known where a sensor had too few good readings before the block. Missing ones are learned and kept.
     """
-    found = _stored(blocks)
-    if missing := blocks - found.keys():
-        learned = _learn(missing, firsts)
-        Baseline.objects.bulk_create((_row(block, learned[block]) for block in missing), ignore_conflicts=True)
-        # Read back: of two workers that learned the same block at once, the row of the first serves both.
-        found |= _stored(missing)
-    return found
+    profiles, is_stored = _stored(sensors, starts)
+    if is_stored.all():
+        return profiles
+    missing = list(map(np.ndarray.tolist, (sensors[~is_stored], starts[~is_stored], firsts[~is_stored])))
+    learned = _learn(set(zip(*missing[:2], strict=True)), dict(zip(missing[0], missing[2], strict=True)))
+    Baseline.objects.bulk_create(map(_row, learned, learned.values()), ignore_conflicts=True)
+    # Read back: of two workers that learned the same block at once, the row of the first serves both.
+    return _stored(sensors, starts)[0]
 
 
-def _stored(blocks: set[Block]) -> dict[Block, Profile | None]:
-    rows = Baseline.objects.filter(
-        sensor__in=any_of({sensor for sensor, _ in blocks}),
-        valid_from__in=any_of({_datetime(start) for _, start in blocks}, "timestamptz"),
-    ).values_list("sensor", "valid_from", "readings", "span_seconds", "median", "spread", "hour_offsets")
-    found: dict[Block, Profile | None] = {}
-    for sensor, valid_from, readings, span_seconds, median, spread, hour_offsets in rows:
-        block = (sensor, round(valid_from.timestamp() * 1e6))
-        if block in blocks:
-            known = median is not None and spread is not None
-            found[block] = Profile(readings, span_seconds, median, spread, tuple(hour_offsets)) if known else None
-    return found
+def _stored(sensors: Times, starts: Times) -> tuple[Profiles, NDArray[np.bool_]]:
+    """The profiles of blocks as far as they were learned already, and which those are."""
+    profiles, is_stored = Profiles.unknown(len(sensors)), np.zeros(len(sensors), bool)
+    with numpy_cursor() as cursor:
+        cursor.execute(
+            """
+            SELECT array_agg(block.number), array_agg(b.readings::bigint), array_agg(b.span_seconds),
+                array_agg(coalesce(b.median, 'NaN')), array_agg(coalesce(b.spread, 1)),
+                array_agg(block.number) FILTER (WHERE cardinality(b.hour_offsets) = 24),
+                array_agg(b.hour_offsets) FILTER (WHERE cardinality(b.hour_offsets) = 24)
+            FROM unnest(%s, %s) WITH ORDINALITY AS block(sensor, start, number)
+            JOIN mlops_baseline b ON b.sensor_id = block.sensor AND b.valid_from = block.start
+            """,
+            [Bigints(sensors), Timestamps(starts)],
+        )
+        [(numbers, *columns, with_pattern, hour_offsets)] = cursor.fetchall()
+    if numbers is not None:
+        is_stored[numbers - 1] = True
+        names = (profiles.readings, profiles.span_seconds, profiles.medians, profiles.spreads)
+        for name, column in zip(names, columns, strict=True):
+            name[numbers - 1] = column
+    if with_pattern is not None:
+        profiles.hour_offsets[with_pattern - 1] = hour_offsets.reshape(-1, 24)
+    return profiles, is_stored
 
 
 def _row(block: Block, profile: Profile | None) -> Baseline:

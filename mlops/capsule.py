@@ -7,11 +7,12 @@ from typing import Any
 
 import numpy as np
 
+from mlops.detectors.base import Frame
 from mlops.events import Event
-from mlops.measures import ByBaseline, Judged, model_scores
+from mlops.measures import ByBaseline, Judged, asset_scores, model_scores
 from mlops.models import Anomaly, ModelVersion
 from mlops.registry.loading import load_version
-from mlops.validation import Candidate, Decision, Parameters, validate
+from mlops.validation import Candidate, Decision, Parameters, measured, validate
 
 
 def freeze(event: Event, candidate: Candidate, parameters: Parameters) -> dict[str, Any]:
@@ -45,16 +46,12 @@ def replay(evidence: dict[str, Any]) -> Replay:
     frozen = Event.from_json(capsule["event"])
     event = replace(frozen, peak=_scored_again([frozen.peak])[0], window=tuple(_scored_again(list(frozen.window))))
     told = Candidate(**capsule["candidate"])
-    candidate = replace(
-        told,
-        peak=abs(event.peak.score),
-        limit=event.peak.limit,
-        hits=event.hits,
-        baseline_readings=event.peak.basis.readings,
-        circumstances=event.circumstances,
-    )
+    candidate = replace(told, **measured(event))
     decision = validate(candidate, Parameters(**capsule["parameters"]))
     now = asdict(candidate) | decision.evidence()
+    # Layers that came later had no part in it.
+    told_of = [layer["name"] for layer in evidence["layers"]]
+    now["layers"] = [layer for layer in now["layers"] if layer["name"] in told_of]
     then = asdict(told) | {name: evidence[name] for name in decision.evidence()}
     differences = [f"{name}: {then[name]!r}, now {now[name]!r}" for name in now if then[name] != now[name]]
     return Replay(decision, differences)
@@ -65,9 +62,13 @@ def _scored_again(readings: list[Judged]) -> list[Judged]:
     basis = readings[-1].basis
     if basis.model is None:
         return [_by_baseline(reading) for reading in readings]
-    timestamps, values = np.array(basis.timestamps, np.int64), np.array(basis.values)
     artifact = load_version(ModelVersion.objects.get(pk=basis.model))
-    scores = dict(zip(timestamps.tolist(), model_scores(artifact, timestamps, values).tolist(), strict=True))
+    timestamps, values = np.array(basis.timestamps, np.int64), np.array(basis.values, float)
+    if values.ndim == 2:
+        found = asset_scores(artifact, Frame(timestamps, values, artifact.features))
+    else:
+        found = model_scores(artifact, timestamps, values)
+    scores = dict(zip(timestamps.tolist(), np.nan_to_num(found).tolist(), strict=True))
     return [replace(reading, score=scores[reading.at], limit=1.0) for reading in readings]
 
 

@@ -1,6 +1,8 @@
 """What validation has to know about a sensor and its surroundings, looked up when there is something to validate."""
 
+from collections.abc import Mapping
 from datetime import UTC, datetime
+from typing import Any
 
 import numpy as np
 from django.db.models import Count, Max, Min, Q
@@ -8,12 +10,17 @@ from numpy.typing import NDArray
 
 from maintenance import work_orders
 from maintenance.models import Verdict
+from mlops import surroundings
 from mlops.events import Event
 from mlops.models import Anomaly, ValidationPolicy
-from mlops.validation import Candidate, Circumstances, Parameters, parameters_of
+from mlops.querysets import AnomalyQuerySet
+from mlops.surroundings import Change
+from mlops.validation import Candidate, Circumstances, Parameters, measured, parameters_of
 from sensors import faults, history
-from sensors.models import Reading, Sensor, SensorProfile
+from sensors.models import Asset, Reading, Sensor, SensorProfile
 from sensors.quality import REPEATS_ARE_NORMAL
+
+Period = tuple[datetime, datetime | None]
 
 # Whether the neighbours moved is seen in the last hour of an event; in fewer readings than these nobody can tell.
 NEIGHBOURS_US = 3_600_000_000
@@ -27,13 +34,21 @@ REPUTATION_VERDICTS = 200
 
 def circumstances_of(sensor: int, timestamps: NDArray[np.int64]) -> list[Circumstances]:
     """What else was going on with the sensor at these times (microseconds UTC, ascending)."""
-    found = np.full(len(timestamps), Circumstances.NORMAL, dtype=object)
     first, last = _datetime(timestamps[0]), _datetime(timestamps[-1])
-    for kind, periods in (
-        (Circumstances.FAULTY, faults.distrusted(sensor, first, last)),
-        (Circumstances.WORK, work_orders.periods(sensor, first, last)),
-    ):
-        for start, end in periods:
+    faulty, work = faults.distrusted(sensor, first, last), work_orders.periods(sensor, first, last)
+    return _marked(timestamps, {Circumstances.FAULTY: faulty, Circumstances.WORK: work})
+
+
+def circumstances_of_asset(sensor: int, timestamps: NDArray[np.int64]) -> list[Circumstances]:
+    """The same for the asset of a sensor, whose model does not see the readings of faulty sensors."""
+    first, last = _datetime(timestamps[0]), _datetime(timestamps[-1])
+    return _marked(timestamps, {Circumstances.WORK: work_orders.periods(sensor, first, last)})
+
+
+def _marked(timestamps: NDArray[np.int64], periods: Mapping[Circumstances, list[Period]]) -> list[Circumstances]:
+    found = np.full(len(timestamps), Circumstances.NORMAL, dtype=object)
+    for kind, each in periods.items():
+        for start, end in each:
             found[(timestamps >= _us(start)) & (timestamps <= (_us(end) if end else timestamps[-1]))] = kind
     return list(found)
 
@@ -44,26 +59,59 @@ def parameters_for(sensor: Sensor) -> Parameters:
 
 def candidate_of(sensor: Sensor, event: Event, parameters: Parameters) -> Candidate:
     """The event with everything that was stored about its surroundings up to its end."""
+    own = Anomaly.objects.filter(sensor=sensor, asset=None)
+    such = Anomaly.objects.filter(sensor__kind=sensor.kind, sensor__site=sensor.site_id, asset=None)
     flat, lively, still = _movement(sensor, event)
-    judged = _judged_before(sensor, event, parameters.history_limit)
-    alike = [founded for score, founded in judged if _is_alike(score, event.peak.score)]
-    outcomes = _outcomes(sensor, event)
     return Candidate(
-        peak=abs(event.peak.score),
-        limit=event.peak.limit,
-        hits=event.hits,
-        baseline_readings=event.peak.basis.readings,
-        circumstances=event.circumstances,
+        **measured(event),
+        **_found_behind(own, such, event, parameters.history_limit),
+        **_around(sensor, event),
         volatility=_volatility(sensor, event, parameters.stability_window),
         flat=flat,
         lively=lively,
         still=still,
-        judged=len(judged),
-        alike_unfounded=alike.count(False),
-        alike_founded=alike.count(True),
-        verdicts=len(outcomes),
-        founded=sum(outcomes),
     )
+
+
+def candidate_of_asset(asset: Asset, event: Event, parameters: Parameters) -> Candidate:
+    """The same for an event that the sensors of an asset show together: no single one of them is asked about."""
+    own, such = Anomaly.objects.filter(asset=asset), Anomaly.objects.filter(asset__site=asset.site_id)
+    change = surroundings.change_of_state(asset.pk, event) if _is_open(event) else Change()
+    found = _found_behind(own, such, event, parameters.history_limit)
+    return Candidate(**measured(event), **found, change=change.done, shown_by=change.shown_by)
+
+
+def _is_open(event: Event) -> bool:
+    """Whether what else was seen can matter: under other circumstances these decide alone."""
+    return event.circumstances == Circumstances.NORMAL
+
+
+def _around(sensor: Sensor, event: Event) -> dict[str, Any]:
+    if not _is_open(event):
+        return {}
+    change = surroundings.change_of_state(sensor.asset_id, event, but=sensor.pk)
+    together, apart = surroundings.neighbours(sensor, event)
+    return {
+        "closer_days": surroundings.share_of_closer_days(sensor, event),
+        "change": change.done,
+        "shown_by": change.shown_by,
+        "together": together,
+        "apart": apart,
+    }
+
+
+def _found_behind(own: AnomalyQuerySet, such: AnomalyQuerySet, event: Event, limit: int) -> dict[str, Any]:
+    """What people found behind earlier events like this one, and behind those of such sensors."""
+    judged = _judged_before(own, event, limit)
+    alike = [founded for score, founded in judged if is_alike(score, event.peak.score)]
+    outcomes = _outcomes(such, event)
+    return {
+        "judged": len(judged),
+        "alike_unfounded": alike.count(False),
+        "alike_founded": alike.count(True),
+        "verdicts": len(outcomes),
+        "founded": sum(outcomes),
+    }
 
 
 def _volatility(sensor: Sensor, event: Event, count: int) -> float | None:
@@ -101,30 +149,25 @@ def _is_still(sensor: Sensor, period: tuple[datetime, datetime]) -> bool:
     return usually.exists() and not readings.exclude(value=first[0]).exists()
 
 
-def _judged_before(sensor: Sensor, event: Event, limit: int) -> list[tuple[float, bool]]:
-    """Peak score, and whether people found a fault behind it, of the sensor's latest judged events before this one."""
-    before = Anomaly.objects.filter(sensor=sensor, end__lt=_datetime(event.start), alert__verdicts__isnull=False)
-    rows = before.annotate(founded=_FOUNDED).order_by("-end", "-pk").values_list("peak_score", "founded")
-    return [(score, founded > 0) for score, founded in rows[:limit]]
+def _judged_before(rows: AnomalyQuerySet, event: Event, limit: int) -> list[tuple[float, bool]]:
+    """Peak score, and whether people found a fault behind it, of the latest judged ones before this event."""
+    before = rows.filter(end__lt=_datetime(event.start), alert__verdicts__isnull=False)
+    found = before.annotate(founded=_FOUNDED).order_by("-end", "-pk").values_list("peak_score", "founded")
+    return [(score, founded > 0) for score, founded in found[:limit]]
 
 
-def _outcomes(sensor: Sensor, event: Event) -> list[bool]:
-    """Whether people found a fault behind the latest judged events of sensors of this kind on the site."""
-    before = Anomaly.objects.filter(
-        sensor__kind=sensor.kind,
-        sensor__site=sensor.site_id,
-        historical=False,
-        end__lt=_datetime(event.start),
-        alert__verdicts__isnull=False,
-    )
-    rows = before.annotate(founded=_FOUNDED).order_by("-end", "-pk").values_list("founded", flat=True)
-    return [founded > 0 for founded in rows[:REPUTATION_VERDICTS]]
+def _outcomes(rows: AnomalyQuerySet, event: Event) -> list[bool]:
+    """Whether people found a fault behind the latest judged live ones before this event."""
+    before = rows.filter(historical=False, end__lt=_datetime(event.start), alert__verdicts__isnull=False)
+    found = before.annotate(founded=_FOUNDED).order_by("-end", "-pk").values_list("founded", flat=True)
+    return [founded > 0 for founded in found[:REPUTATION_VERDICTS]]
 
 
 _FOUNDED = Count("alert__verdicts", filter=Q(alert__verdicts__outcome=Verdict.Outcome.FAULT_FOUND))
 
 
-def _is_alike(score: float, other: float) -> bool:
+def is_alike(score: float, other: float) -> bool:
+    """Whether two events lie on the same side of normal and are about as strong, by their peaks."""
     ratio = abs(score) / abs(other) if other else float("inf")
     return score * other > 0 and 1 / ALIKE_FACTOR <= ratio <= ALIKE_FACTOR
 

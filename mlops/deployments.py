@@ -142,6 +142,12 @@ def serving_sensors(sensors: Collection[int]) -> dict[int, Deployment]:
     return found
 
 
+def assets_watched(sensors: Collection[int]) -> dict[int, int]:
+    """Of these sensors the ones whose asset has a model of its own for anomalies, with that asset; one query."""
+    served = Deployment.objects.in_service().filter(purpose=Purpose.ASSET_ANOMALY, asset__sensors__in=any_of(sensors))
+    return dict(served.values_list("asset__sensors", "asset"))
+
+
 def serving_assets(assets: Iterable[Asset], purpose: Purpose) -> dict[int, Deployment]:
     """By asset key, the asset model that serves it for a purpose; one query."""
     rows = Deployment.objects.in_service().filter(asset__in=list(assets), purpose=purpose)

@@ -26,6 +26,8 @@ EVENT_GAP_US = EVENT_GAP // timedelta(microseconds=1)
 # An anomaly is confirmed when this many of a sensor's last N readings were anomalous: a single spike is rarely a
 # machine.
 K = 3
+# An event is lasting when as many of its readings were confirmed as are when two windows of N are anomalous throughout.
+LASTING = 2 * N - K + 1
 
 Circumstances = Anomaly.Circumstances
 # The circumstances of each of these times (microseconds UTC).
@@ -36,6 +38,9 @@ Look = Callable[[NDArray[np.int64]], Sequence[Circumstances]]
 class Event:
     """A stretch from `start` to `end` (microseconds UTC) with its strongest reading, and the up to N consecutive
     readings of which the most were anomalous. What the window's scores rest on is with its last reading.
+
+    `confirmed` are the times of its first confirmed readings, LASTING of them at most; None where an event was written
+    down before they were noted.
     """
 
     circumstances: Circumstances
@@ -43,10 +48,24 @@ class Event:
     end: int
     peak: Judged
     window: tuple[Judged, ...]
+    confirmed: tuple[int, ...] | None = None
 
     @property
     def hits(self) -> int:
         return sum(reading.is_hit for reading in self.window)
+
+    @property
+    def confirmed_readings(self) -> int | None:
+        """How many of its readings were confirmed, counted up to LASTING."""
+        return None if self.confirmed is None else len(self.confirmed)
+
+    @property
+    def unusual(self) -> float | None:
+        """How far the reading at the peak itself lies from what is usual, in spreads; None where that is not known."""
+        basis = self.peak.basis
+        if self.confirmed is None or not basis.spread:
+            return None
+        return abs(self.peak.value - basis.expected) / basis.spread
 
     def as_json(self) -> dict[str, Any]:
         return {
@@ -55,6 +74,7 @@ class Event:
             "end": self.end,
             "peak": self.peak.as_json(),
             "window": [reading.as_json() for reading in self.window],
+            "confirmed": self.confirmed,
         }
 
     @classmethod
@@ -62,14 +82,22 @@ class Event:
         """Raises KeyError, TypeError or ValueError when it is none."""
         window = tuple(Judged.from_json(reading) for reading in sent["window"])
         circumstances = Circumstances(sent["circumstances"])
-        return cls(circumstances, sent["start"], sent["end"], Judged.from_json(sent["peak"]), window)
+        confirmed = sent.get("confirmed")
+        return cls(
+            circumstances,
+            sent["start"],
+            sent["end"],
+            Judged.from_json(sent["peak"]),
+            window,
+            None if confirmed is None else tuple(confirmed),
+        )
 
 
 def normal(timestamps: NDArray[np.int64]) -> list[Circumstances]:
     return [Circumstances.NORMAL] * len(timestamps)
 
 
-def find_events(measure: Measure, since: int, look: Look = normal) -> list[Event]:
+def find_events(measure: Measure, since: int, look: Look = normal, gap_us: int = EVENT_GAP_US) -> list[Event]:
     """The events among readings in time order; readings before `since` (microseconds UTC) are context only.
 
     `look` is asked only when something is anomalous. With N - 1 readings of context on both sides whose scores are
@@ -91,7 +119,7 @@ def find_events(measure: Measure, since: int, look: Look = normal) -> list[Event
         notable = np.flatnonzero(anomalous & counts & confirmed & (timestamps >= since))
         # An event begins with the first of the readings that confirm it.
         begins = timestamps[_first_of_window(anomalous & counts)[notable]]
-        gaps = np.flatnonzero(begins[1:] - timestamps[notable[:-1]] > EVENT_GAP_US) + 1
+        gaps = np.flatnonzero(begins[1:] - timestamps[notable[:-1]] > gap_us) + 1
         for part in np.split(np.arange(len(notable)), gaps) if len(notable) else []:
             strongest, fullest = (int(notable[part[np.argmax(of[notable[part]])]]) for of in (scores, hits))
             first = max(0, fullest - N + 1)
@@ -102,6 +130,7 @@ def find_events(measure: Measure, since: int, look: Look = normal) -> list[Event
                 int(timestamps[notable[part[-1]]]),
                 _judged(measure, strongest, True, strongest),
                 (*before, _judged(measure, fullest, True, first)),
+                tuple(timestamps[notable[part[:LASTING]]].tolist()),
             )
             events.append(event)
     return events
@@ -112,8 +141,17 @@ def joined(events: Sequence[Event]) -> Event:
     peak = min((event.peak for event in events), key=lambda peak: (-abs(peak.score), peak.at))
     fullest = min(events, key=lambda event: (-event.hits, event.window[-1].at))
     return replace(
-        fullest, start=min(event.start for event in events), end=max(event.end for event in events), peak=peak
+        fullest,
+        start=min(event.start for event in events),
+        end=max(event.end for event in events),
+        peak=peak,
+        confirmed=_first_confirmed(events),
     )
+
+
+def _first_confirmed(events: Sequence[Event]) -> tuple[int, ...] | None:
+    known = [event.confirmed for event in events if event.confirmed is not None]
+    return tuple(sorted(set().union(*known))[:LASTING]) if len(known) == len(events) else None
 
 
 def _first_of_window(marked: NDArray[np.bool_]) -> NDArray[np.int64]:

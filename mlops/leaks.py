@@ -72,6 +72,7 @@ def find_leaks(
     X: pd.DataFrame,  # noqa: N803
     y: NDArray[np.int_],
     time: NDArray[np.datetime64] | None = None,
+    largest_auc: float = LARGEST_AUC,
 ) -> list[Leak]:
     """Every leak, in the order of the columns; a column may have several."""
     order = np.arange(len(X)) if time is None else np.argsort(time, kind="stable")
@@ -79,7 +80,7 @@ def find_leaks(
     # The event is the rarer of the two: a label may as well say "healthy".
     events = labels == 1 if np.mean(labels == 1) <= 0.5 else labels != 1
     frame = X.iloc[order]
-    leaks = [leak for name in X.columns for leak in _of_column(frame[name], events)]
+    leaks = [leak for name in X.columns for leak in _of_column(frame[name], events, largest_auc)]
     period = _period(events.astype(np.float64))
     if period:
         detail = (
@@ -89,11 +90,11 @@ def find_leaks(
     return leaks
 
 
-def _of_column(column: pd.Series, events: NDArray[np.bool_]) -> Iterator[Leak]:
+def _of_column(column: pd.Series, events: NDArray[np.bool_], largest_auc: float) -> Iterator[Leak]:
     name = str(column.name)
     numbers, words = _numbers(column), not is_numeric_dtype(column)
     auc = _separation(numbers, words, events)
-    if auc > LARGEST_AUC:
+    if auc > largest_auc:
         yield Leak(name, "separates_the_label", f"It tells the label by itself (AUC {auc:.3f}).")
     yield from _after_the_event(name, numbers == pd.Series(numbers).mode()[0], events)
     if words and len(np.unique(numbers)) == len(numbers):

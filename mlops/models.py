@@ -13,6 +13,7 @@ from mlops.querysets import (
     DeploymentQuerySet,
     ModelVersionQuerySet,
     TrainingRunQuerySet,
+    UnscoredStretchQuerySet,
     ValidationPolicyQuerySet,
 )
 from sensors.models import Asset, Sensor, Site
@@ -93,7 +94,10 @@ class ValidationPolicy(models.Model):
 
 
 class Anomaly(models.Model):
-    """A stretch of time in which a sensor left its baseline, and what validation made of it."""
+    """A stretch of time in which a sensor, or an asset as a whole, was not normal, and what validation made of it.
+
+    With an `asset`, its sensors together said so, and `sensor` is the one that had most to do with it.
+    """
 
     class Decision(models.TextChoices):
         CREDIBLE = "credible_anomaly", "credible anomaly"
@@ -110,6 +114,14 @@ class Anomaly(models.Model):
         WITHDRAWN = "withdrawn"
 
     sensor = models.ForeignKey(Sensor, on_delete=models.PROTECT, related_name="anomalies")
+    asset = models.ForeignKey(
+        Asset,
+        on_delete=models.PROTECT,
+        null=True,
+        blank=True,
+        related_name="own_anomalies",
+        help_text="Empty for what a sensor shows alone.",
+    )
     alert = models.ForeignKey(Alert, on_delete=models.SET_NULL, null=True, blank=True, related_name="anomalies")
     start = models.DateTimeField()
     end = models.DateTimeField()
@@ -134,15 +146,32 @@ class Anomaly(models.Model):
     class Meta:
         ordering = ["-start", "-pk"]
         verbose_name_plural = "anomalies"
-        indexes = [models.Index(fields=["sensor", "-end"], name="anomaly_newest_of_sensor")]
+        indexes = [
+            models.Index(fields=["sensor", "-end"], name="anomaly_newest_of_sensor"),
+            models.Index(fields=["asset", "-end"], condition=Q(asset__isnull=False), name="anomaly_newest_of_asset"),
+        ]
 
     def __str__(self) -> str:
-        return f"{self.sensor} {self.start:%Y-%m-%d %H:%M}"
+        return f"{self.asset or self.sensor} {self.start:%Y-%m-%d %H:%M}"
 
     @property
     def distance(self) -> str:
         """The peak's distance from normal, with its unit."""
         return f"{self.peak_score:.1f} {'× limit' if 'model' in self.evidence else 'σ'}"
+
+
+class UnscoredStretch(models.Model):
+    """Readings of an asset, from `start` to `end`, that the model of the asset has not seen yet."""
+
+    asset = models.ForeignKey(Asset, on_delete=models.CASCADE, related_name="+")
+    start = models.DateTimeField()
+    end = models.DateTimeField()
+    historical = models.BooleanField()
+
+    objects = UnscoredStretchQuerySet.as_manager()
+
+    def __str__(self) -> str:
+        return f"{self.asset} {self.start:%Y-%m-%d %H:%M}"
 
 
 class Purpose(models.TextChoices):
@@ -170,6 +199,7 @@ class ModelVersion(models.Model):
     size_bytes = models.PositiveBigIntegerField()
     metrics = models.JSONField(default=dict, blank=True)
     tags = models.JSONField(default=dict, blank=True)
+    card = models.JSONField(default=dict, blank=True, help_text="What the version's page shows (mlops.cards).")
     features = models.JSONField(default=list, blank=True, help_text="Its inputs by name, in order.")
     example = models.JSONField(default=dict, blank=True, help_text="What its inputs usually are: their medians.")
     created_at = models.DateTimeField(auto_now_add=True)
@@ -186,6 +216,11 @@ class ModelVersion(models.Model):
 
     def __str__(self) -> str:
         return f"{self.name} v{self.version}"
+
+    @property
+    def subject(self) -> str:
+        """The sensor or asset it was learned from, where its tags say so."""
+        return str(self.tags.get("sensor_id") or self.tags.get("asset") or "")
 
 
 class Deployment(models.Model):
@@ -251,8 +286,8 @@ class Deployment(models.Model):
 
 
 class TrainingRun(models.Model):
-    """Somebody asked for a model of a sensor; how far that is and what came of it. What serves is left as it is until a
-    better model is registered.
+    """Somebody asked for a model of a sensor or of an asset; how far that is and what came of it. What serves is left
+    as it is until a better model is registered.
     """
 
     class State(models.TextChoices):
@@ -263,7 +298,9 @@ class TrainingRun(models.Model):
 
     UNFINISHED = (State.WAITING, State.RUNNING)
 
-    sensor = models.ForeignKey(Sensor, on_delete=models.PROTECT, related_name="training_runs")
+    sensor = models.ForeignKey(Sensor, on_delete=models.PROTECT, null=True, blank=True, related_name="training_runs")
+    asset = models.ForeignKey(Asset, on_delete=models.PROTECT, null=True, blank=True, related_name="training_runs")
+    purpose = models.CharField(max_length=20, choices=Purpose.choices, default=Purpose.SENSOR_ANOMALY)
     state = models.CharField(max_length=10, choices=State.choices, default=State.WAITING)
     said = models.CharField(max_length=500, blank=True, help_text="The step it is at, or what came of it.")
     asked_by = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.PROTECT, related_name="+")
@@ -277,13 +314,30 @@ class TrainingRun(models.Model):
     class Meta:
         ordering = ["-pk"]
         constraints = [
+            models.CheckConstraint(
+                name="training_of_a_sensor_or_an_asset",
+                condition=Q(sensor__isnull=False, asset__isnull=True, purpose=Purpose.SENSOR_ANOMALY)
+                | Q(sensor__isnull=True, asset__isnull=False) & ~Q(purpose=Purpose.SENSOR_ANOMALY),
+            ),
             models.UniqueConstraint(
                 fields=["sensor"], condition=Q(state__in=("waiting", "running")), name="one_training_at_a_time"
-            )
+            ),
+            models.UniqueConstraint(
+                fields=["asset", "purpose"],
+                condition=Q(state__in=("waiting", "running")),
+                name="one_training_of_an_asset_at_a_time",
+            ),
         ]
 
     def __str__(self) -> str:
-        return f"{self.sensor} {self.asked_at:%Y-%m-%d %H:%M}"
+        return f"{self.of} {self.asked_at:%Y-%m-%d %H:%M}"
+
+    @property
+    def of(self) -> Sensor | Asset:
+        """What the model is of."""
+        of = self.sensor or self.asset
+        assert of is not None
+        return of
 
     @property
     def is_at_work(self) -> bool:

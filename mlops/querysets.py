@@ -17,6 +17,10 @@ class ValidationPolicyQuerySet(SiteScopedQuerySet):
     site_path = "site"
 
 
+class UnscoredStretchQuerySet(SiteScopedQuerySet):
+    site_path = "asset__site"
+
+
 class OfASiteOrAllQuerySet(SiteScopedQuerySet):
     """Rows without a site concern every site: whoever is a member of one sees them."""
 
@@ -37,4 +41,8 @@ class DeploymentQuerySet(OfASiteOrAllQuerySet):
 
 
 class TrainingRunQuerySet(SiteScopedQuerySet):
-    site_path = "sensor__site"
+    def visible_to(self, user: Viewer) -> Self:
+        if not user.is_authenticated or user.has_perm("sensors.view_all_sites"):
+            return super().visible_to(user)
+        sites = user.sites.values("pk")
+        return self.filter(Q(sensor__site__in=sites) | Q(asset__site__in=sites))

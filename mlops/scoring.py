@@ -19,10 +19,10 @@ from django.utils import timezone
 from numpy.typing import NDArray
 
 from alerts.models import Alert
-from mlops import baselines, deployments, recording, withdrawal
+from mlops import asset_scoring, baselines, deployments, recording, withdrawal
 from mlops.context import circumstances_of
-from mlops.events import EVENT_GAP, Circumstances, Event, find_events, joined
-from mlops.measures import ByBaseline, ByModel, Measure, N, is_of_a_sensor
+from mlops.events import EVENT_GAP, Circumstances, Event, find_events
+from mlops.measures import ByBaseline, ByModel, Measure, N, at_their_limits, is_of_a_sensor
 from mlops.models import Anomaly
 from mlops.querysets import AnomalyQuerySet
 from mlops.registry import figures, loading
@@ -59,6 +59,7 @@ def score_batches(batches: list[ReadingBatch]) -> None:
     found_in = Sensor.objects.select_related("asset__site").in_bulk({sensor for sensor, _ in events})
     for sensor, event in events:
         recording.record(found_in[sensor], event, historical)
+    asset_scoring.note(spans, historical)
 
 
 def _locked(wanted: set[int]) -> set[int]:
@@ -76,7 +77,8 @@ def _found_in(batches: list[ReadingBatch]) -> AnomalyQuerySet:
         Q(sensor=span.sensor, start__lte=_datetime(span.last), end__gte=_datetime(span.first))
         for span in _spans(batches)
     )
-    return Anomaly.objects.filter(reduce(or_, overlapping, Q(pk=None))).exclude(circumstances=Circumstances.WITHDRAWN)
+    rows = Anomaly.objects.filter(reduce(or_, overlapping, Q(pk=None)), asset=None)
+    return rows.exclude(circumstances=Circumstances.WITHDRAWN)
 
 
 def _weigh_again(found: AnomalyQuerySet, reason: str, historical: bool) -> None:
@@ -89,13 +91,8 @@ def _weigh_again(found: AnomalyQuerySet, reason: str, historical: bool) -> None:
             # Work counts from a little before it began, a fault from its first sign: what they cover by now is not gone
             # for that.
             same = [event for _, event in _events(spans, {}, partial(_always, recorded))]
-        if not same:
-            withdrawal.withdraw(anomaly, "values stand", reason)
-            continue
-        recording.describe(anomaly, replace(joined(same), circumstances=recorded))
-        recording.tell(anomaly.sensor, anomaly, historical)
-        anomaly.save()
-        withdrawal.resolve_unfounded(anomaly.alert, reason)
+        same = [replace(event, circumstances=recorded) for event in same]
+        recording.weigh_again(anomaly, same, reason, historical)
 
 
 def _always(circumstances: Circumstances, _: int, timestamps: NDArray[np.int64]) -> list[Circumstances]:
@@ -104,15 +101,13 @@ def _always(circumstances: Circumstances, _: int, timestamps: NDArray[np.int64])
 
 def _spans(batches: list[ReadingBatch]) -> list[Span]:
     """Where the batches hold readings; spans of one sensor that touch are one."""
-    _, *columns = outbox.spans(batches)
-    parts = sorted(map(Span, *(column.tolist() for column in columns)))
-    spans: list[Span] = []
-    for part in parts:
-        if spans and spans[-1].sensor == part.sensor and part.first <= spans[-1].last + SPAN_GAP_US:
-            spans[-1] = Span(part.sensor, spans[-1].first, max(spans[-1].last, part.last))
-        else:
-            spans.append(part)
-    return spans
+    _, sensors, firsts, lasts = outbox.spans(batches)
+    # Sorted apart from each other, the k-th first and the k-th last of a sensor tell where nothing is left to go on.
+    order = np.lexsort((firsts, sensors))
+    sensors, firsts, lasts = sensors[order], firsts[order], lasts[np.lexsort((lasts, sensors))]
+    parted = (sensors[1:] != sensors[:-1]) | (firsts[1:] > lasts[:-1] + SPAN_GAP_US)
+    begins, ends = np.append(True, parted)[: len(sensors)], np.append(parted, True)[: len(sensors)]
+    return list(map(Span, sensors[begins].tolist(), firsts[begins].tolist(), lasts[ends].tolist()))
 
 
 def _settled_after(sensors: set[int]) -> dict[int, int]:
@@ -120,7 +115,11 @@ def _settled_after(sensors: set[int]) -> dict[int, int]:
     recently = timezone.now() - timedelta(seconds=settings.LATE_AFTER_SECONDS) - SETTLING
     resolved = (
         Alert.objects.filter(
-            sensor__in=any_of(sensors), kind=Alert.Kind.ANOMALY, historical=False, resolved_at__gt=recently
+            sensor__in=any_of(sensors),
+            dedup_key__startswith="anomaly:sensor:",
+            historical=False,
+            resolved_at__gt=recently,
+            normal_since=None,
         )
         .values_list("sensor")
         .annotate(last=Max("resolved_at"))
@@ -157,21 +156,23 @@ def _served(sensors: set[int]) -> dict[int, Served]:
 
 
 def _by_baseline(spans: list[Span]) -> Iterator[tuple[Span, Measure]]:
-    series = history.spans(spans, context=N - 1)
-    firsts = history.firsts([span.sensor for span in spans])
-    blocks_of = [
-        baselines.block_starts(timestamps, span.sensor, firsts.get(span.sensor, 0))
-        for span, (timestamps, _) in zip(spans, series, strict=True)
-    ]
-    wanted = {
-        (span.sensor, int(start)) for span, starts in zip(spans, blocks_of, strict=True) for start in np.unique(starts)
-    }
-    profiles = baselines.profiles_of(wanted, firsts)
-    for span, (timestamps, values), starts in zip(spans, series, blocks_of, strict=True):
-        blocks, which = np.unique(starts, return_inverse=True)
-        found = [profiles[span.sensor, int(start)] for start in blocks]
-        if len(timestamps):
-            yield span, ByBaseline(timestamps, values, found, which)
+    """Only spans in which a reading reaches its limit: to all others nothing is done one by one."""
+    rows = history.spans(spans, context=N - 1)
+    if not len(rows.timestamps):
+        return
+    of_span = np.repeat(np.arange(len(spans)), np.diff(rows.edges))
+    keys = np.array([span.sensor for span in spans], np.int64)
+    sensors, firsts = keys[of_span], history.firsts(keys)[of_span]
+    starts = baselines.block_starts(rows.timestamps, sensors, firsts)
+    opens = np.append(True, (starts[1:] != starts[:-1]) | (of_span[1:] != of_span[:-1]))
+    profiles = baselines.profiles_of(sensors[opens], starts[opens], firsts[opens])
+    which = np.cumsum(opens) - 1
+    remarkable = at_their_limits(profiles, which, rows.timestamps, rows.values)
+    for number in np.unique(of_span[remarkable]).tolist():
+        part = slice(rows.edges[number], rows.edges[number + 1])
+        first, last = which[part.start], which[part.stop - 1]
+        own = [profiles.row(row) for row in range(first, last + 1)]
+        yield spans[number], ByBaseline(rows.timestamps[part], rows.values[part], own, which[part] - first)
 
 
 def _by_model(spans: list[Span], served: dict[int, Served]) -> Iterator[tuple[Span, Measure]]:

@@ -1,11 +1,13 @@
 import time
 from datetime import timedelta
+from typing import Any
 
 from celery import shared_task
 from django.utils import timezone
 
-from mlops import trainer, training_runs, withdrawal
+from mlops import asset_scoring, demo_models, trainer, training_runs, withdrawal
 from mlops.models import Baseline
+from mlops.registry import mlflow_api
 from sensors.retention import TURN_SECONDS, delete_in_steps
 
 # Scoring the same readings again gives the same scores for so long; older ones are measured against what is known by
@@ -18,6 +20,12 @@ def forget_baselines() -> None:
     """Delete what was normal a month ago: a row per sensor and hour would grow for ever."""
     old = Baseline.objects.filter(valid_from__lt=timezone.now() - timedelta(days=BASELINE_DAYS))
     delete_in_steps(old, time.monotonic() + TURN_SECONDS)
+
+
+@shared_task
+def score_assets() -> None:
+    """Let the models of assets look at what has come in."""
+    asset_scoring.score_due()
 
 
 @shared_task
@@ -36,3 +44,15 @@ def train(run_id: int) -> None:
 def resume_training() -> None:
     """Find training runs whose worker or message was lost."""
     training_runs.resume(timezone.now())
+
+
+@shared_task(bind=True, max_retries=60)
+def make_demo_models(self: Any) -> None:
+    """Make the next model that the demo plant lacks, and so on, until it has them all."""
+    try:
+        made = demo_models.make_next()
+    except mlflow_api.Unavailable:
+        # It starts when everything else runs, or is away for the moment.
+        raise self.retry(countdown=10) from None
+    if made:
+        self.delay()

@@ -1,4 +1,4 @@
-"""Models that people asked for: trained by a worker, registered, and put into service when they are the best."""
+"""Models that people asked for: trained by a worker, registered, and put into service when they are worth it."""
 
 import logging
 from collections.abc import Callable
@@ -8,17 +8,21 @@ from functools import partial
 from django.contrib.auth.models import User
 from django.utils import timezone
 
-from mlops import deployments, training
+from mlops import asset_training, deployments, training
+from mlops.deployments import Scope
 from mlops.detectors.base import NotEnoughData
 from mlops.models import ModelVersion, Purpose, TrainingRun
 from mlops.registry import mlflow_api, versions
+from mlops.training import Trained
 from sensors.errors import Refused
-from sensors.models import Sensor
+from sensors.models import Asset, Sensor
 
 logger = logging.getLogger(__name__)
 
 Tell = Callable[[str], None]
 State = TrainingRun.State
+# What ends a training without anything being wrong with the code; the message says what to do.
+EXPECTED = (NotEnoughData, Refused, mlflow_api.Unavailable)
 
 
 def carry_out(run_id: int) -> None:
@@ -26,48 +30,72 @@ def carry_out(run_id: int) -> None:
     taken = TrainingRun.objects.filter(pk=run_id, state=State.WAITING)
     if not taken.update(state=State.RUNNING, said="reading the past", told_at=timezone.now()):
         return
-    run = TrainingRun.objects.select_related("sensor__site", "sensor__asset", "asked_by").get(pk=run_id)
+    rows = TrainingRun.objects.select_related("sensor__site", "sensor__asset", "asset__site", "asked_by")
+    run = rows.get(pk=run_id)
     try:
-        said, version = learn(run.sensor, timezone.now(), partial(_tell, run), by=run.asked_by)
-    except (NotEnoughData, Refused, mlflow_api.Unavailable) as error:
+        trained = learned(run.of, Purpose(run.purpose), timezone.now(), partial(_tell, run))
+        run.version = put_to_use(run.of, Purpose(run.purpose), trained, partial(_tell, run), by=run.asked_by)
+    except EXPECTED as error:
         _end(run, State.FAILED, str(error))
     except Exception as error:
-        logger.exception("a model could not be trained", extra={"sensor": run.sensor_id})
+        logger.exception("a model could not be trained", extra={"of": str(run.of)})
         _end(run, State.FAILED, f"{type(error).__name__}: the log has more.")
     else:
-        run.version = version
-        _end(run, State.DONE, said)
+        _end(run, State.DONE, f"{run.version}: {trained.said}.")
 
 
-def learn(
-    sensor: Sensor, now: datetime, tell: Tell, *, days: int = training.DAYS, deploy: bool = True, by: User | None = None
-) -> tuple[str, ModelVersion | None]:
-    """Train a model of the sensor, register it and let it serve; says what came of it.
+def learned(of: Sensor | Asset, purpose: Purpose, now: datetime, tell: Tell, *, days: int | None = None) -> Trained:
+    """What the past of a sensor or an asset teaches; `days` of it, by default as many as its purpose needs.
 
-    Where the built-in detector is as good as the candidates nothing is registered. Raises NotEnoughData, Refused, and
-    mlflow_api.Unavailable; nothing has changed then.
+    Raises NotEnoughData.
     """
-    frame = training.normal_readings(sensor, now, days)
-    trained = training.train(frame, tell)
-    shares = ", ".join(f"{_in_words(name)} {100 * share:.0f} %" for name, share in trained.others.items())
-    said = (
-        f"{_in_words(trained.detector)} finds {100 * trained.found:.0f} % of the injected faults "
-        f"at {trained.false_per_day:.2f} false events a day ({shares})"
-    )
-    if trained.detector == training.BUILT_IN:
-        return f"Nothing is better than what serves: {said}.", None
+    if isinstance(of, Sensor):
+        return training.train(training.normal_readings(of, now, days or training.DAYS), tell)
+    if purpose == Purpose.FAILURE:
+        # Its libraries take seconds to import, and most workers never need them.
+        from mlops import failure_training
+
+        return failure_training.train(failure_training.past(of, now, days or failure_training.DAYS), tell)
+    return asset_training.train(*asset_training.normal_rows(of, now, days or training.DAYS), tell)
+
+
+def put_to_use(
+    of: Sensor | Asset, purpose: Purpose, trained: Trained, tell: Tell, *, deploy: bool = True, by: User | None = None
+) -> ModelVersion:
+    """Register what was learned. It serves as "champion" when it is worth it; otherwise it is the "challenger".
+
+    Raises Refused and mlflow_api.Unavailable; what serves has not changed then.
+    """
     tell("registering")
     version = versions.log_model(
         trained.artifact,
-        name=f"sensor-{sensor.pk}",
-        purpose=Purpose.SENSOR_ANOMALY,
-        example=frame.values,
-        site=sensor.site,
-        tags={"sensor_kind": sensor.kind, "sensor_id": sensor.sensor_id},
+        name=name(of, purpose),
+        purpose=purpose,
+        example=trained.example,
+        site=of.site,
+        tags=_tags(of) | trained.tags,
+        card=trained.card,
     )
-    if deploy:
-        deployments.deploy(version, deployments.Scope(sensor=sensor), why=said[:500], by=by)
-    return f"{version}: {said}.", version
+    if not (deploy and trained.serves):
+        versions.set_alias(version, versions.CHALLENGER)
+        return version
+    versions.set_alias(version, versions.CHAMPION)
+    scope = Scope(sensor=of) if isinstance(of, Sensor) else Scope(asset=of)
+    deployments.deploy(version, scope, why=trained.said[:500], by=by)
+    return version
+
+
+def name(of: Sensor | Asset, purpose: Purpose) -> str:
+    """What the registry calls its models for this purpose."""
+    if isinstance(of, Sensor):
+        return f"sensor-{of.pk}"
+    return f"asset-{of.pk}" + ("-failures" if purpose == Purpose.FAILURE else "")
+
+
+def _tags(of: Sensor | Asset) -> dict[str, str]:
+    if isinstance(of, Sensor):
+        return {"sensor_kind": of.kind, "sensor_id": of.sensor_id}
+    return {"asset": of.name}
 
 
 def _tell(run: TrainingRun, said: str) -> None:
@@ -78,7 +106,3 @@ def _tell(run: TrainingRun, said: str) -> None:
 def _end(run: TrainingRun, state: TrainingRun.State, said: str) -> None:
     run.state, run.said = state, said[:500]
     run.save(update_fields=["state", "said", "version", "told_at"])
-
-
-def _in_words(detector: str) -> str:
-    return "the built-in detector" if detector == training.BUILT_IN else detector.replace("_", " ")

@@ -1,4 +1,4 @@
-"""Asking for a model of a sensor. A worker makes it (`mlops.trainer`)."""
+"""Asking for a model of a sensor or an asset. A worker makes it (`mlops.trainer`)."""
 
 from datetime import datetime, timedelta
 from functools import partial
@@ -7,22 +7,26 @@ from celery import current_app
 from django.contrib.auth.models import User
 from django.db import IntegrityError, transaction
 
-from mlops.models import TrainingRun
+from mlops.models import Purpose, TrainingRun
 from sensors.errors import Refused
-from sensors.models import Sensor
+from sensors.models import Asset, Sensor
 
 # A run that has said nothing for so long lost its worker; one that nobody has begun lost its message.
 LOST_AFTER, UNHEARD_AFTER = timedelta(minutes=30), timedelta(minutes=1)
 State = TrainingRun.State
 
 
-def ask(sensor: Sensor, by: User) -> TrainingRun:
-    """Have a model of the sensor trained. Raises Refused when one is being trained already."""
+def ask(of: Sensor | Asset, by: User, purpose: Purpose = Purpose.SENSOR_ANOMALY) -> TrainingRun:
+    """Have a model of a sensor trained, or one for another purpose of an asset.
+
+    Raises Refused when one is being trained already.
+    """
+    subject = {"sensor": of} if isinstance(of, Sensor) else {"asset": of}
     try:
         with transaction.atomic():
-            run = TrainingRun.objects.create(sensor=sensor, asked_by=by)
+            run = TrainingRun.objects.create(**subject, purpose=purpose, asked_by=by)
     except IntegrityError:
-        raise Refused("training_already", f"A model of {sensor} is being trained already.", 409) from None
+        raise Refused("training_already", f"A model of {of} is being trained already.", 409) from None
     transaction.on_commit(partial(_send, run.pk), robust=True)
     return run
 

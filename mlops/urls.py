@@ -10,6 +10,7 @@ urlpatterns = [
     path("predict/", predict, name="predict"),
     path("train/", views.train, name="train"),
     path("training/", views.training, name="training"),
+    path("versions/<int:pk>/", views.version, name="version"),
     path("<int:pk>/evict/", views.evict, name="evict"),
     path("<int:pk>/withdraw/", views.withdraw, name="withdraw"),
     path("mlflow/", views.mlflow, name="mlflow"),

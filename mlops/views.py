@@ -1,9 +1,9 @@
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import redis
 from django.contrib.auth.decorators import permission_required
-from django.db.models import QuerySet
+from django.db.models import Count, Exists, OuterRef, Q, QuerySet
 from django.http import HttpResponse, HttpResponseBase, JsonResponse
 from django.shortcuts import get_object_or_404, render
 from django.urls import reverse
@@ -11,20 +11,24 @@ from django.utils import timezone
 from django.views.decorators.csrf import csrf_exempt
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
-from mlops import deployments, mlflow_pages, training_runs
+from mlops import deployments, mlflow_pages, pictures, training_runs
 from mlops.hindsight import hindsight
-from mlops.models import Anomaly, Deployment, TrainingRun
+from mlops.models import Anomaly, Deployment, ModelVersion, Purpose, TrainingRun
 from mlops.registry import figures
 from sensors.errors import Refused
 from sensors.models import Asset, Sensor
 from sensors.pages import Page, Request, act, overlapping, page_of
-from sensors.wording import for_machines
+from sensors.wording import clock, for_machines
 
 PANEL_ROWS = 10
+MOST_VERSIONS = 20
+# More names than these nobody reads.
+MOST_NAMES = 8
 MAX_MARKS = 500
 HINDSIGHT_DAYS = 180
 # More than these nobody finds in a list; `manage.py train` takes any.
-MOST_SENSORS = 2_000
+MOST_CHOICES = 2_000
+ASSET_PURPOSES = (Purpose.ASSET_ANOMALY, Purpose.FAILURE)
 
 
 @require_safe
@@ -79,9 +83,56 @@ def models(request: Request) -> HttpResponse:
         "page": page,
         "counted": _with_figures(page),
         "runs": _runs(request),
-        "sensors": _trainable(request)[:MOST_SENSORS],
+        "versions": _versions(request),
+        "sensors": _sensors(request)[:MOST_CHOICES],
+        "assets": _assets(request)[:MOST_CHOICES],
+        "purposes": ASSET_PURPOSES,
     }
     return render(request, "mlops/models.html", context)
+
+
+@require_safe
+@permission_required("mlops.view_modelversion", raise_exception=True)
+def version(request: Request, pk: int) -> HttpResponse:
+    """The card of a model version: what it is, what it learned from, how it did, and what it serves."""
+    rows = ModelVersion.objects.visible_to(request.user).select_related("site")
+    found = get_object_or_404(rows, pk=pk)
+    ledger = list(
+        found.deployments.visible_to(request.user).select_related("sensor", "asset", "site", "by", "ended_by")[
+            :PANEL_ROWS
+        ]
+    )
+    context = {
+        "version": found,
+        "serves": any(row.until is None for row in ledger),
+        "ledger": ledger,
+        "facts": _facts(found),
+        "figures": [(_in_words(key), f"{value:,.4g}") for key, value in found.metrics.items() if "/" not in key],
+        "pictures": pictures.of_card(found.card, found.site.timezone if found.site else UTC),
+        "longest": max((each["share"] for each in found.card.get("importance", [])), default=0) or 1,
+    }
+    return render(request, "mlops/version.html", context)
+
+
+def _facts(version: ModelVersion) -> list[tuple[str, str]]:
+    card, site = version.card, version.site
+    facts = [(_in_words(name), value) for name, value in card.get("parameters", {}).items()]
+    if card:
+        zone = site.timezone if site else UTC
+        times = [datetime.fromisoformat(card[key]) for key in ("trained_from", "trained_to")]
+        facts.append(("Learned from", " to ".join(clock(time, zone) for time in times)))
+        facts.append(("Rows", f"{version.metrics.get('readings', 0):,.0f}"))
+        names = card["features"] if card["feature_count"] <= MOST_NAMES else [f"{card['feature_count']}"]
+        facts.append(("Features", ", ".join(names)))
+        facts.append(("Threshold", f"{card['threshold']:.4g}"))
+        facts.append(("Data fingerprint", card["data_fingerprint"][:16]))
+    facts.append(("File", f"{version.size_bytes / 1024:,.0f} KB, SHA-256 {version.sha256[:16]}"))
+    facts.append(("MLflow run", version.run_id or "–"))
+    return facts
+
+
+def _in_words(name: str) -> str:
+    return name.replace("_", " ").capitalize()
 
 
 @require_safe
@@ -93,20 +144,44 @@ def training(request: Request) -> HttpResponse:
 @require_POST
 @permission_required("mlops.add_trainingrun", raise_exception=True)
 def train(request: Request) -> HttpResponse:
-    """Have a model of a sensor trained."""
-    key = request.POST.get("sensor", "")
-    sensor = get_object_or_404(_trainable(request), pk=int(key) if key.isdecimal() and len(key) < 18 else 0)
-    done = f"A model of {sensor} is being trained; it serves when it is better than what does."
-    return act(request, lambda: training_runs.ask(sensor, request.user), done=done, then=reverse("mlops:models"))
+    """Have a model of a sensor trained, or one of an asset for a purpose."""
+    of: Sensor | Asset
+    if "asset" in request.POST:
+        of = get_object_or_404(_assets(request), pk=_key(request, "asset"))
+        asked = request.POST.get("purpose", "")
+        purpose = Purpose(asked) if asked in ASSET_PURPOSES else Purpose.ASSET_ANOMALY
+    else:
+        of, purpose = get_object_or_404(_sensors(request), pk=_key(request, "sensor")), Purpose.SENSOR_ANOMALY
+    done = f"A model of {of} is being trained; it serves when it is worth it."
+    return act(request, lambda: training_runs.ask(of, request.user, purpose), done=done, then=reverse("mlops:models"))
 
 
-def _trainable(request: Request) -> QuerySet[Sensor]:
+def _key(request: Request, field: str) -> int:
+    key = request.POST.get(field, "")
+    return int(key) if key.isdecimal() and len(key) < 18 else 0
+
+
+def _sensors(request: Request) -> QuerySet[Sensor]:
     return Sensor.objects.active().visible_to(request.user).select_related("asset").order_by("sensor_id")
+
+
+def _assets(request: Request) -> QuerySet[Asset]:
+    """Those that have the sensors for a model of their own."""
+    active = Count("sensors", filter=Q(sensors__status=Sensor.Status.ACTIVE))
+    visible: QuerySet[Asset] = Asset.objects.visible_to(request.user)
+    return visible.annotate(active=active).filter(active__gte=2).order_by("name", "pk")
+
+
+def _versions(request: Request) -> list[ModelVersion]:
+    """The newest, with whether they serve anything."""
+    serving = Deployment.objects.in_service().filter(version=OuterRef("pk"))
+    rows = ModelVersion.objects.visible_to(request.user).annotate(serves=Exists(serving))
+    return list(rows.select_related("site").order_by("-created_at", "-pk")[:MOST_VERSIONS])
 
 
 def _runs(request: Request) -> list[TrainingRun]:
     rows = TrainingRun.objects.visible_to(request.user)
-    return list(rows.select_related("sensor__asset__site", "sensor__site", "asked_by")[:PANEL_ROWS])
+    return list(rows.select_related("sensor__site", "asset__site", "asked_by")[:PANEL_ROWS])
 
 
 def _with_figures(page: Page) -> bool:

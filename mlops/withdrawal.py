@@ -8,7 +8,7 @@ from django.db import transaction
 from django.db.models import Exists, F, OuterRef, Q
 
 from alerts import lifecycle
-from alerts.models import Alert, State
+from alerts.models import Alert
 from mlops.models import Anomaly
 from mlops.querysets import AnomalyQuerySet
 from sensors.arrays import any_of
@@ -38,7 +38,7 @@ def withdraw(anomaly: Anomaly, layer: str, detail: str) -> None:
 def resolve_unfounded(alert: Alert | None, reason: str) -> None:
     """Resolve an alert that no anomaly speaks for any more."""
     if alert and not alert.anomalies.filter(decision__in=_SPEAK_FOR_AN_ALERT).exists():
-        lifecycle.resolve(alert, None, reason=reason)
+        lifecycle.resolve(alert, reason=reason)
 
 
 def doubted(sensors: Collection[int], since: datetime, until: datetime) -> AnomalyQuerySet:
@@ -54,7 +54,7 @@ def doubted(sensors: Collection[int], since: datetime, until: datetime) -> Anoma
     alerted = Anomaly.objects.filter(alert__sensor__in=any_of(sensors), alert__resolved_at=None, historical=False)
     lately = Anomaly.objects.filter(Q(alert=None) | Q(historical=True), sensor__in=any_of(sensors))
     lately = lately.filter(end__gte=since, start__lte=until)
-    found = Anomaly.objects.filter(Exists(masked), pk__in=alerted.values("pk").union(lately.values("pk")))
+    found = Anomaly.objects.filter(Exists(masked), asset=None, pk__in=alerted.values("pk").union(lately.values("pk")))
     return found.exclude(circumstances=Anomaly.Circumstances.WITHDRAWN)
 
 
@@ -66,7 +66,7 @@ def set_faulty_aside() -> None:
     # Also what validation does not believe any more: its alert is open as long as nothing withdraws it.
     suspected = Anomaly.objects.exclude(circumstances=Anomaly.Circumstances.WITHDRAWN).filter(
         historical=False,
-        alert__state__in=[State.OPEN, State.ACKNOWLEDGED],
+        alert__state__in=lifecycle.UNRESOLVED,
         sensor__faults__ended_at__isnull=True,
         sensor__faults__kind__in=DISTRUSTED,
         # What began before the fault did is the machine's.

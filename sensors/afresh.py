@@ -8,12 +8,13 @@ from numpy.typing import NDArray
 
 from sensors import summary
 from sensors.models import Pending, Reading, ReadingBatch, Sensor
-from sensors.outbox import MAX_READINGS
 from sensors.summary import Hours
 from sensors.timescale.rebuild import HOUR_US
 
 # More than readings are kept by default; of a sensor that keeps them for ever, what is older stays as it is.
 LOOK_BACK = timedelta(days=400)
+# Of one batch, which is worked on in one transaction.
+MAX_READINGS = 100_000
 
 
 def enqueue_stored(sensor: Sensor, consumer: str, source: str, now: datetime) -> int:

@@ -22,7 +22,7 @@ BIGINT, SMALLINT, TIMESTAMPTZ, DOUBLE = 20, 21, 1184, 701
 ARRAY_OID = {BIGINT: 1016, SMALLINT: 1005, TIMESTAMPTZ: 1185, DOUBLE: 1022}
 # PostgreSQL counts microseconds from 2000-01-01, everything else from 1970-01-01.
 POSTGRES_EPOCH_US = 946_684_800_000_000
-HEADER_BYTES = 20
+HEADER_BYTES, BYTES_PER_DIMENSION = 12, 8
 _INTEGER = np.dtype([("length", ">i4"), ("value", ">i8")])
 _SMALL = np.dtype([("length", ">i4"), ("value", ">i2")])
 _FLOAT = np.dtype([("length", ">i4"), ("value", ">f8")])
@@ -75,7 +75,8 @@ class _ArrayLoader(Loader):
     offset = 0
 
     def load(self, data: Buffer) -> NDArray[Any]:
-        return np.frombuffer(data, self.dtype, offset=HEADER_BYTES)["value"].astype(
+        dimensions = int.from_bytes(data[:4], "big")
+        return np.frombuffer(data, self.dtype, offset=HEADER_BYTES + BYTES_PER_DIMENSION * dimensions)["value"].astype(
             self.dtype["value"].newbyteorder("=")
         )
 
@@ -102,7 +103,8 @@ def any_of(values: Iterable[Any], of: Literal["bigint", "text", "timestamptz"] =
 
 @contextmanager
 def numpy_cursor() -> Iterator[Cursor[Any]]:
-    """A cursor that takes the columns above and gives arrays without NULLs back as NumPy columns.
+    """A cursor that takes the columns above and gives arrays without NULLs back as NumPy columns, arrays of arrays as
+    one column.
 
     Timestamps come back as int64 microseconds since 1970-01-01 UTC. It shares the present transaction of Django's
     default connection; Django's own cursors bind on the client's side, as text.

@@ -1,16 +1,18 @@
 """The demo plant as records: its site, machines, sensors, and two weeks of past."""
 
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 
 import numpy as np
+from django.contrib.auth.models import User
 from django.db import transaction
 
 from sensors.columns import Columns
 from sensors.ingest import store_batch
-from sensors.models import Asset, ReadingBatch, Sensor, Site
+from sensors.models import Annotation, Asset, ReadingBatch, Sensor, Site
 from sensors.simulator import MACHINES, MOTOR, Machine, Values, measure, sensor_id
 
 SITE = "Demo plant"
+ACCOUNT = "demo-simulator"
 HISTORY_DAYS = 14
 HISTORY_STEP_SECONDS = 120
 # The motor ran hot for three hours, four days ago: a past event to look at.
@@ -36,7 +38,7 @@ def create_plant() -> Site:
 
 
 def store_past(now: datetime) -> int:
-    """Store the plant's last two weeks as history; returns the number of readings."""
+    """Store the plant's last two weeks as history, its fault marked as a failure; returns the number of readings."""
     end = now.timestamp() // HISTORY_STEP_SECONDS * HISTORY_STEP_SECONDS
     seconds = np.arange(end - HISTORY_DAYS * 86_400, end, HISTORY_STEP_SECONDS)
     noise = np.random.default_rng(301)
@@ -46,7 +48,25 @@ def store_past(now: datetime) -> int:
         stored += store_batch(
             _columns(machine, seconds, measured), source="demo", mode=ReadingBatch.Mode.HISTORY
         ).accepted
+    _mark_past_fault(end)
     return stored
+
+
+def account() -> User:
+    """Who sends and says what the demo plant does; nobody can log in with it."""
+    user, created = User.objects.get_or_create(username=ACCOUNT)
+    if created:
+        user.set_unusable_password()
+        user.save()
+    return user
+
+
+def _mark_past_fault(end: float) -> None:
+    motor = Asset.objects.get(site__name=SITE, name=MOTOR.name)
+    start = datetime.fromtimestamp(end, UTC) - timedelta(days=PAST_FAULT_DAYS_AGO, seconds=HISTORY_STEP_SECONDS)
+    stretch = {"start": start, "end": start + timedelta(seconds=PAST_FAULT_SECONDS + 2 * HISTORY_STEP_SECONDS)}
+    about = {"text": "Ran hot: the cooling air was blocked.", "created_by": account(), **stretch}
+    Annotation.objects.get_or_create(asset=motor, kind=Annotation.Kind.FAILURE, defaults=about)
 
 
 def _past_wear(machine: Machine, seconds: Values) -> Values:

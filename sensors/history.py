@@ -3,7 +3,9 @@
 Readings below QUALITY_THRESHOLD are left out: they are neither scored nor learned from. Times are microseconds UTC.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from itertools import pairwise
 from typing import NamedTuple
 
 import numpy as np
@@ -35,20 +37,40 @@ class Span(NamedTuple):
     last: int
 
 
-def firsts(sensors: list[int]) -> dict[int, int]:
-    """When each sensor's first stored reading was; sensors without one are missing."""
+@dataclass(frozen=True)
+class Rows:
+    """The readings of several spans as one column each, a span after the other, each in time order.
+
+    Those of span i are the rows from `edges[i]` (inclusive) to `edges[i + 1]`. Iterating gives each span's own columns.
+    """
+
+    timestamps: NDArray[np.int64]
+    values: NDArray[np.float64]
+    edges: NDArray[np.int64]
+
+    def __iter__(self) -> Iterator[Series]:
+        for first, stop in pairwise(self.edges.tolist()):
+            yield self.timestamps[first:stop], self.values[first:stop]
+
+
+def firsts(sensors: NDArray[np.int64]) -> NDArray[np.int64]:
+    """When the first stored reading of each of these sensors was; 0 for one without any."""
+    distinct, places = np.unique(sensors, return_inverse=True)
+    found = np.zeros(len(distinct), np.int64)
     with numpy_cursor() as cursor:
         cursor.execute(
             """
-            SELECT s.id, (extract(epoch FROM r.timestamp) * 1000000)::bigint
-            FROM (SELECT DISTINCT unnest(%s)) AS s(id)
+            SELECT coalesce(array_agg(s.number), '{}'), coalesce(array_agg(r.timestamp), '{}')
+            FROM unnest(%s) WITH ORDINALITY AS s(id, number)
             CROSS JOIN LATERAL (
                 SELECT timestamp FROM sensors_reading WHERE sensor_id = s.id ORDER BY timestamp LIMIT 1
             ) r
             """,
-            [Bigints(np.array(sensors, np.int64))],
+            [Bigints(distinct)],
         )
-        return dict(cursor.fetchall())
+        [(numbers, timestamps)] = cursor.fetchall()
+    found[numbers - 1] = timestamps
+    return found[places]
 
 
 def samples(windows: list[Window]) -> list[Series]:
@@ -107,14 +129,14 @@ def unlearnable(sensors: Iterable[int]) -> dict[int, list[tuple[int, int]]]:
     return found
 
 
-def spans(wanted: list[Span], context: int) -> list[Series]:
-    """For each span its good readings, and up to `context` ones on either side of it, in time order."""
+def spans(wanted: list[Span], context: int) -> Rows:
+    """For each span its good readings, and up to `context` ones on either side of it."""
     columns = np.array(wanted, np.int64).reshape(-1, 3).T
-    found = [EMPTY] * len(wanted)
     with numpy_cursor() as cursor:
         cursor.execute(
             """
-            SELECT s.number, array_agg(r.timestamp ORDER BY r.timestamp), array_agg(r.value ORDER BY r.timestamp)
+            SELECT coalesce(array_agg(s.number), '{}'), coalesce(array_agg(r.timestamp), '{}'),
+                coalesce(array_agg(r.value), '{}')
             FROM unnest(%(sensors)s, %(firsts)s, %(lasts)s) WITH ORDINALITY AS s(sensor, first, last, number)
             CROSS JOIN LATERAL (
                 (SELECT timestamp, value FROM sensors_reading
@@ -128,7 +150,6 @@ def spans(wanted: list[Span], context: int) -> list[Series]:
                  WHERE sensor_id = s.sensor AND timestamp > s.last AND quality >= %(quality)s
                  ORDER BY timestamp LIMIT %(context)s)
             ) r
-            GROUP BY s.number
             """,
             {
                 "sensors": Bigints(columns[0]),
@@ -138,6 +159,8 @@ def spans(wanted: list[Span], context: int) -> list[Series]:
                 "context": context,
             },
         )
-        for number, timestamps, values in cursor.fetchall():
-            found[number - 1] = (timestamps, values)
-    return found
+        [(numbers, timestamps, values)] = cursor.fetchall()
+    # Sorted here: the rows come nearly in order, which NumPy makes use of and PostgreSQL does not.
+    order = np.lexsort((timestamps, numbers))
+    edges = np.searchsorted(numbers[order], np.arange(1, len(wanted) + 2))
+    return Rows(timestamps[order], values[order], edges)

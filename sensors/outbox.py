@@ -3,6 +3,8 @@
 A `Pending` row is written in the transaction of its batch and deleted in the transaction that did the work, so a
 process that dies at any point leaves either both or neither. Messages to Celery only say "look now"; the sweep finds
 the rest.
+
+Live batches and history have tasks and workers of their own, so that months of history delay nothing that is live.
 """
 
 import logging
@@ -29,11 +31,19 @@ logger = logging.getLogger(__name__)
 # Takes batches of one mode; where they hold readings is loaded when asked for (`spans`).
 Consumer = Callable[[list[ReadingBatch]], None]
 
-# Batches claimed together are merged by the consumer; these bound one transaction's length and memory. Batches of
-# history are large, and what one worker has locked no other can take.
-MAX_LIVE_BATCHES = 500
-MAX_HISTORY_BATCHES = 10
-MAX_READINGS = 100_000
+Mode = ReadingBatch.Mode
+TASKS = {Mode.LIVE: "sensors.tasks.drain", Mode.HISTORY: "sensors.tasks.drain_history"}
+
+# Batches claimed together are merged by the consumer; these bound one transaction's memory. Batches of history are
+# large, and what one worker has locked no other can take.
+MAX_BATCHES = {Mode.LIVE: 500, Mode.HISTORY: 10}
+FEWEST_READINGS, MOST_READINGS = 10_000, 500_000
+# How long a transaction may take is bounded by claiming half as many readings after one that took longer, and twice as
+# many after one that took less than half of it: a reading costs some consumers and models a hundred times what it
+# costs others, and what many sensors cost is shared by more readings. Live readings of the same sensors wait for
+# history's locks.
+PIECE_SECONDS = {Mode.LIVE: 1.0, Mode.HISTORY: 0.3}
+FIRST_READINGS = 100_000
 # A task ends after this long, so that heartbeats and other consumers get their turn between two pieces of a large
 # import.
 TURN_SECONDS = 1.0
@@ -42,63 +52,84 @@ NUDGE_SECONDS = 5
 EMPTY = np.empty(0, np.int64)
 
 
+# By consumer and mode, how many readings this process claims at once.
+_piece_readings: dict[tuple[str, Mode], int] = {}
+
+
 def nudge() -> None:
-    """Ask the workers to look at the outbox now. Never raises: a lost nudge is made up for by the sweep."""
+    """Ask the workers to look at the live part of the outbox now.
+
+    Never raises: a lost nudge is made up for by the sweep, which is soon enough for history.
+    """
     for consumer in settings.OUTBOX_CONSUMERS:
-        _nudge(consumer)
+        _nudge(consumer, Mode.LIVE)
 
 
-def _nudge(consumer: str) -> None:
+def _nudge(consumer: str, mode: Mode) -> None:
     try:
-        if once.first(_nudge_mark(consumer), NUDGE_SECONDS):
-            current_app.send_task("sensors.tasks.drain", (consumer,), expires=NUDGE_SECONDS)
+        if once.first(_nudge_mark(consumer, mode), NUDGE_SECONDS):
+            current_app.send_task(TASKS[mode], (consumer,), expires=NUDGE_SECONDS)
     except Exception:
         logger.warning("nudge not sent; the sweep will find the work", extra={"consumer": consumer})
 
 
-def drain(consumer: str) -> int:
+def drain(consumer: str, *modes: Mode) -> int:
     """Do the work of a consumer that is due now, for a turn at most; returns the number of batches seen to.
 
-    May run in any number of processes at once: each claims its own rows. What a turn leaves is announced again. What
-    comes in meanwhile has its own nudge: seen to at once it would be many small pieces of work, not a few large ones.
+    Without `modes`, everything live and then history. May run in any number of processes at once: each claims its own
+    rows. What a turn leaves is announced again. What comes in meanwhile has its own nudge: seen to at once it would be
+    many small pieces of work, not a few large ones.
     """
-    try:
-        # Before the first look, so that whatever is committed after it is announced again.
-        once.clear(_nudge_mark(consumer))
-    except Exception:
-        logger.warning("nudge not cleared", extra={"consumer": consumer})
+    modes = modes or (Mode.LIVE, Mode.HISTORY)
     work: Consumer = import_string(settings.OUTBOX_CONSUMERS[consumer])
     deadline = time.monotonic() + TURN_SECONDS
+    for mode in modes:
+        try:
+            # Before the first look, so that whatever is committed after it is announced again.
+            once.clear(_nudge_mark(consumer, mode))
+        except Exception:
+            logger.warning("nudge not cleared", extra={"consumer": consumer})
     done = 0
     newest = Pending.objects.filter(consumer=consumer).aggregate(newest=Max("pk"))["newest"]
-    while newest and (claimed := _drain_once(consumer, work, newest)):
-        done += claimed
-        if time.monotonic() > deadline:
-            _nudge(consumer)
-            break
+    for mode in modes:
+        while newest and time.monotonic() < deadline and (claimed := _drain_once(consumer, work, mode, newest)):
+            done += claimed
+        if time.monotonic() >= deadline:
+            _nudge(consumer, mode)
     return done
 
 
-def _nudge_mark(consumer: str) -> str:
-    return f"nudge:{consumer}"
+def _nudge_mark(consumer: str, mode: Mode) -> str:
+    return f"nudge:{consumer}:{mode}"
 
 
-def _drain_once(consumer: str, work: Consumer, newest: int) -> int:
+def _drain_once(consumer: str, work: Consumer, mode: Mode, newest: int) -> int:
+    most = _piece_readings.get((consumer, mode), FIRST_READINGS)
+    begun = time.monotonic()
     with transaction.atomic():
-        rows = _claim(consumer, newest)
+        rows = _claim(consumer, mode, newest, most)
         if not rows or _attempt(work, rows) is None:
+            _piece_readings[consumer, mode] = _next_piece(rows, most, mode, time.monotonic() - begun)
             return len(rows)
     # One of them is bad. Each alone, in a transaction of its own, shows which, and the others pass it.
     for row in rows:
         with transaction.atomic():
-            for locked in _due(consumer).filter(pk=row.pk):
+            for locked in _due(consumer, mode).filter(pk=row.pk):
                 if error := _attempt(work, [locked]):
                     locked.record_failure(error)
     return len(rows)
 
 
-def _due(consumer: str) -> PendingQuerySet:
-    due = Pending.objects.waiting().filter(consumer=consumer, due_at__lte=timezone.now())
+def _next_piece(rows: list[Pending], most: int, mode: Mode, seconds: float) -> int:
+    """How many readings to claim next, after `rows` of at most `most` readings took so long."""
+    if seconds > PIECE_SECONDS[mode]:
+        return max(most // 2, FEWEST_READINGS)
+    is_full = sum(row.batch.accepted for row in rows) >= most
+    return min(most * 2, MOST_READINGS) if is_full and seconds < PIECE_SECONDS[mode] / 2 else most
+
+
+def _due(consumer: str, mode: Mode) -> PendingQuerySet:
+    due = Pending.objects.waiting().filter(consumer=consumer, live=mode == Mode.LIVE, due_at__lte=timezone.now())
     rows = due.select_for_update(skip_locked=True, of=("self",)).select_related("batch").order_by("pk")
     return rows.defer("batch__sensors", "batch__firsts", "batch__lasts")
 
@@ -132,14 +163,12 @@ def spans(batches: list[ReadingBatch]) -> Spans:
     return Spans(numbers, sensors, firsts, lasts)
 
 
-def _claim(consumer: str, newest: int) -> list[Pending]:
-    """Lock the oldest due rows: live ones, or history where no live ones wait; the two are never mixed."""
-    due = _due(consumer).filter(pk__lte=newest)
-    rows = list(due.filter(live=True)[:MAX_LIVE_BATCHES]) or list(due.filter(live=False)[:MAX_HISTORY_BATCHES])
+def _claim(consumer: str, mode: Mode, newest: int, most: int) -> list[Pending]:
+    """Lock the oldest due rows of a mode, of about so many readings; live batches and history are never mixed."""
     claimed: list[Pending] = []
     readings = 0
-    for row in rows:
-        if readings >= MAX_READINGS:
+    for row in _due(consumer, mode).filter(pk__lte=newest)[: MAX_BATCHES[mode]]:
+        if readings >= most:
             break
         claimed.append(row)
         readings += row.batch.accepted

@@ -3,19 +3,35 @@ from django.conf import settings
 from django.utils import timezone
 
 from sensors import faults, imports, outbox, profiles, retention, summary
+from sensors.models import ReadingBatch
+
+Mode = ReadingBatch.Mode
 
 
 @shared_task
 def drain(consumer: str) -> None:
-    """See to the due work of one consumer."""
-    outbox.drain(consumer)
+    """See to the due live work of one consumer."""
+    outbox.drain(consumer, Mode.LIVE)
+
+
+@shared_task
+def drain_history(consumer: str) -> None:
+    """See to the due history of one consumer."""
+    outbox.drain(consumer, Mode.HISTORY)
 
 
 @shared_task
 def sweep() -> None:
-    """Find work whose nudge was lost or whose next try has come."""
+    """Find live work whose nudge was lost or whose next try has come."""
     for consumer in settings.OUTBOX_CONSUMERS:
-        outbox.drain(consumer)
+        outbox.drain(consumer, Mode.LIVE)
+
+
+@shared_task
+def sweep_history() -> None:
+    """Find history that waits to be worked on."""
+    for consumer in settings.OUTBOX_CONSUMERS:
+        outbox.drain(consumer, Mode.HISTORY)
 
 
 @shared_task

@@ -4,6 +4,7 @@ helps.
 It needs no training run and serves whatever has no model of its own.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Self
 
@@ -43,10 +44,6 @@ class Profile:
     spread: float
     hour_offsets: tuple[float, ...] = ()
 
-    @property
-    def spans_a_day(self) -> bool:
-        return self.span_seconds >= DAY_US / 1e6
-
 
 def learn(timestamps: NDArray[np.int64], values: NDArray[np.float64]) -> Profile | None:
     """The profile of readings in time order (timestamps in microseconds UTC).
@@ -67,20 +64,62 @@ def learn(timestamps: NDArray[np.int64], values: NDArray[np.float64]) -> Profile
     return Profile(len(values), (timestamps[-1] - timestamps[0]) / 1e6, median, spread, offsets)
 
 
-def expected(profiles: list[Profile], which: NDArray[np.int64], timestamps: NDArray[np.int64]) -> NDArray[np.float64]:
+@dataclass(frozen=True)
+class Profiles:
+    """The columns of many profiles, a row for each; where nothing is known, `medians` is NaN and so is every score.
+
+    `hour_offsets` has shape (n, 24), everything else (n,).
+    """
+
+    readings: NDArray[np.int64]
+    span_seconds: NDArray[np.float64]
+    medians: NDArray[np.float64]
+    spreads: NDArray[np.float64]
+    hour_offsets: NDArray[np.float64]
+
+    @classmethod
+    def unknown(cls, count: int) -> Self:
+        zeros = np.zeros(count)
+        return cls(np.zeros(count, np.int64), zeros, np.full(count, np.nan), np.ones(count), np.zeros((count, 24)))
+
+    @classmethod
+    def of(cls, profiles: Sequence[Profile | None]) -> Self:
+        columns = cls.unknown(len(profiles))
+        for row, profile in enumerate(profiles):
+            if profile:
+                columns.readings[row], columns.span_seconds[row] = profile.readings, profile.span_seconds
+                columns.medians[row], columns.spreads[row] = profile.median, profile.spread
+                columns.hour_offsets[row] = profile.hour_offsets or 0.0
+        return columns
+
+    def __len__(self) -> int:
+        return len(self.medians)
+
+    def row(self, number: int) -> Profile | None:
+        if np.isnan(self.medians[number]):
+            return None
+        offsets = self.hour_offsets[number]
+        return Profile(
+            int(self.readings[number]),
+            float(self.span_seconds[number]),
+            float(self.medians[number]),
+            float(self.spreads[number]),
+            tuple(offsets.tolist()) if offsets.any() else (),
+        )
+
+
+def expected(profiles: Profiles, which: NDArray[np.int64], timestamps: NDArray[np.int64]) -> NDArray[np.float64]:
     """The normal level at each timestamp, by the profile that `which` names for it."""
-    by_hour = [[profile.median + offset for offset in profile.hour_offsets or [0.0] * 24] for profile in profiles]
-    levels: NDArray[np.float64] = np.array(by_hour)[which, _hours(timestamps)]
+    levels: NDArray[np.float64] = profiles.medians[which] + profiles.hour_offsets[which, _hours(timestamps)]
     return levels
 
 
 def score(
-    profiles: list[Profile], which: NDArray[np.int64], timestamps: NDArray[np.int64], values: NDArray[np.float64]
+    profiles: Profiles, which: NDArray[np.int64], timestamps: NDArray[np.int64], values: NDArray[np.float64]
 ) -> NDArray[np.float64]:
-    """How far each value lies from its normal level, in spreads; negative below it."""
-    spreads = np.array([profile.spread for profile in profiles])
+    """How far each value lies from its normal level, in spreads; negative below it, NaN where nothing is known."""
     with np.errstate(over="ignore"):
-        scores = (values - expected(profiles, which, timestamps)) / spreads[which]
+        scores = (values - expected(profiles, which, timestamps)) / profiles.spreads[which]
     clipped: NDArray[np.float64] = np.clip(scores, -LARGEST_SCORE, LARGEST_SCORE)
     return clipped
 
@@ -100,7 +139,7 @@ class RobustDetector:
 
     def score(self, frame: Frame) -> NDArray[np.float64]:
         values = windows.only_channel(frame)
-        scores = np.abs(score([self.profile], np.zeros(len(frame), np.int64), frame.timestamps, values))
+        scores = np.abs(score(Profiles.of([self.profile]), np.zeros(len(frame), np.int64), frame.timestamps, values))
         return np.where(np.isfinite(values), scores, np.nan)
 
     def contributions(self, frame: Frame) -> NDArray[np.float64]:

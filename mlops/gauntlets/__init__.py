@@ -11,7 +11,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-NAMES = ("ai4i", "pump_table", "nab", "skab", "univariate", "synthetic")
+NAMES = ("ai4i", "pump_table", "nab", "skab", "univariate", "validation", "synthetic")
 
 Number = float | int
 

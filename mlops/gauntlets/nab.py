@@ -117,21 +117,27 @@ def _microseconds(stamps: list[str]) -> NDArray[np.int64]:
     return np.array(stamps, "datetime64[us]").astype(np.int64)
 
 
-def _detections(file: File, scores: NDArray[np.float64], per_day: float) -> Detections:
-    """The rows at which events begin."""
-    stamps, count = file.frame.timestamps, len(file.frame)
+def comparable(frame: Frame, scores: NDArray[np.float64], per_day: float = PER_DAY) -> NDArray[np.float64]:
+    """Scores in units of the threshold that the scores before their day set; NaN where there is none yet."""
+    stamps, count = frame.timestamps, len(frame)
     row = probation(count)
-    comparable = np.full(count, np.nan)
+    found = np.full(count, np.nan)
     while row < count:
         until = max(int(np.searchsorted(stamps, stamps[row] + calibration.DAY_US)), row + 1)
         try:
-            found = calibration.calibrate(stamps[:row], scores[:row], per_day, MERGE_SECONDS)
+            limit = calibration.calibrate(stamps[:row], scores[:row], per_day, MERGE_SECONDS)
         except NotEnoughData:
             pass  # No threshold yet, no detection.
         else:
-            comparable[row:until] = found.comparable(scores[row:until])
+            found[row:until] = limit.comparable(scores[row:until])
         row = until
-    return [event.start for event in calibration.events(stamps, comparable, 1.0, MERGE_SECONDS)]
+    return found
+
+
+def _detections(file: File, scores: NDArray[np.float64], per_day: float) -> Detections:
+    """The rows at which events begin."""
+    alarms = comparable(file.frame, scores, per_day)
+    return [event.start for event in calibration.events(file.frame.timestamps, alarms, 1.0, MERGE_SECONDS)]
 
 
 def _row(files: list[File], found: list[Detections]) -> dict[str, Number]:

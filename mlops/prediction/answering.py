@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from mlops import explain
 from mlops.classifiers import FailureClassifier
 from mlops.detectors.base import Frame
+from mlops.grid import Grid
 from mlops.models import Deployment, ModelVersion
 from mlops.prediction import of_sensor, tables
 from mlops.prediction.limits import ANSWER_SECONDS, within
@@ -105,7 +106,8 @@ def _detected(served: Served, frame: Frame, with_parts: bool) -> Answer:
 
 
 def _prepared(artifact: ModelArtifact, frame: Frame) -> Frame:
-    if artifact.preprocessing is None:
+    # Rows that are asked about lie on the asset's grid already.
+    if artifact.preprocessing is None or isinstance(artifact.preprocessing, Grid):
         return frame
     return Frame(frame.timestamps, artifact.preprocessing.transform(frame.values), frame.channels)
 

@@ -94,16 +94,16 @@ def _scored(sensor: Sensor, served: Served | None, frame: Frame) -> tuple[Floats
 
 
 def _by_baseline(sensor: int, timestamps: Times, values: Floats) -> ByBaseline:
-    firsts = history.firsts([sensor])
-    starts = baselines.block_starts(timestamps, sensor, firsts.get(sensor, 0))
-    blocks, which = np.unique(starts, return_inverse=True)
-    found: dict[tuple[int, int], Any] = {}
-    if firsts:
-        with transaction.atomic():
-            found = baselines.profiles_of({(sensor, int(start)) for start in blocks}, firsts)
-            transaction.set_rollback(True)
-    profiles = [found.get((sensor, int(start))) for start in blocks]
-    return ByBaseline(timestamps, values, profiles or [None], which)
+    sensors = np.full(len(timestamps), sensor)
+    firsts = history.firsts(sensors)
+    starts = baselines.block_starts(timestamps, sensors, firsts)
+    opens = np.append(True, starts[1:] != starts[:-1])[: len(starts)]
+    with transaction.atomic():
+        # Nothing that a question makes up is kept.
+        profiles = baselines.profiles_of(sensors[opens], starts[opens], firsts[opens])
+        transaction.set_rollback(True)
+    found = [profiles.row(row) for row in range(len(profiles))]
+    return ByBaseline(timestamps, values, found or [None], np.cumsum(opens) - 1)
 
 
 def _who(served: Served | None) -> dict[str, Any]:

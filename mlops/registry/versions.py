@@ -2,13 +2,16 @@
 
 import json
 import logging
+import re
 import time
+from posixpath import normpath
 from typing import Any
 
 import numpy as np
 from django.db.models import Max
 from numpy.typing import NDArray
 
+from mlops import cards
 from mlops.models import ModelVersion, Purpose
 from mlops.registry import mlflow_api
 from mlops.registry.artifact import ModelArtifact, digest, packed
@@ -20,6 +23,7 @@ CHAMPION, CHALLENGER = "champion", "challenger"
 ALIAS_SECONDS = 3600.0
 FOLDER = "model"
 FILE = "artifact.pickle"
+CARD = "card.json"
 EXAMPLE_ROWS = 5
 
 _aliases: dict[tuple[str, str], tuple[float, ModelVersion]] = {}
@@ -33,19 +37,23 @@ def log_model(
     example: NDArray[np.float64],
     site: Site | None = None,
     tags: dict[str, str] | None = None,
+    card: dict[str, Any] | None = None,
 ) -> ModelVersion:
     """Register a new version of the model `name`: a run of MLflow with metrics, signature, example and the artifact.
 
     `example`: rows of its inputs, shape (n, features); the first few are kept as they are, and the median of each
-    feature as what it usually is. `site`: where its readings came from, if from one. `tags`
-    say what it is for (sensor_kind, asset_class). Raises mlflow_api.Unavailable; nothing is registered then.
+    feature as what it usually is. `site`: where its readings came from, if from one. `tags` say what it is for
+    (sensor_kind, asset_class). `card`: what its page shows besides the artifact's own facts (mlops.cards). Raises
+    mlflow_api.Unavailable; nothing is registered then.
     """
     content = packed(artifact)
     tags = {"purpose": purpose.value, "sha256": digest(content), **(tags or {})}
     run = _begin_run(artifact, purpose, name, tags)
     root = run["artifact_uri"].removeprefix("mlflow-artifacts:/")
     folder = f"{root}/{FOLDER}"
-    for file, data in {**_description(artifact, example[:EXAMPLE_ROWS], run["run_id"]), FILE: content}.items():
+    whole_card = {**cards.of_artifact(artifact), **(card or {})}
+    files = {**_description(artifact, example[:EXAMPLE_ROWS], run["run_id"]), FILE: content}
+    for file, data in {**files, CARD: json.dumps(whole_card).encode()}.items():
         mlflow_api.write_artifact(f"{folder}/{file}", data)
     version = _register(name, f"{run['artifact_uri']}/{FOLDER}", run["run_id"], tags)
     mlflow_api.call("POST", "runs/update", run_id=run["run_id"], status="FINISHED", end_time=_now_ms())
@@ -60,6 +68,7 @@ def log_model(
         size_bytes=len(content),
         metrics=artifact.metrics,
         tags=tags,
+        card=whole_card,
         features=list(artifact.features),
         example=_typical(artifact.features, example),
     )
@@ -116,11 +125,19 @@ def _begin_run(artifact: ModelArtifact, purpose: Purpose, name: str, tags: dict[
         "POST",
         "runs/log-batch",
         run_id=run["run_id"],
-        metrics=[{"key": key, "value": value, "timestamp": now, "step": 0} for key, value in artifact.metrics.items()],
+        metrics=[
+            {"key": _metric_name(key), "value": value, "timestamp": now, "step": 0}
+            for key, value in artifact.metrics.items()
+        ],
         params=[{"key": key, "value": value} for key, value in parameters.items()],
     )
     assert isinstance(run, dict)
     return run
+
+
+def _metric_name(key: str) -> str:
+    """MLflow takes names of metrics for paths, and only some characters."""
+    return normpath(re.sub(r"[^\w\-. :/]", "_", key))
 
 
 def _experiment(name: str) -> str:

@@ -90,7 +90,7 @@
     const active = document.activeElement;
     const typing = target.contains(active) && active.matches("input, select, textarea");
     const begun = [...target.querySelectorAll("textarea, input[type=text], input[type=number]")].some((f) => f.value !== f.defaultValue);
-    return typing || begun || target.querySelector("details[open], input[type=radio]:checked, .errorlist") !== null;
+    return typing || begun || target.querySelector("details[open], input[type=radio]:checked, input[type=checkbox]:checked:not(.filters *), .errorlist") !== null;
   }
 
   document.addEventListener("htmx:beforeSwap", (event) => {

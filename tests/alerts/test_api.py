@@ -1,9 +1,11 @@
+from datetime import timedelta
 from typing import Any
 
 import pytest
 from django.contrib.auth.models import User
 from django.http import HttpResponse
 from django.test import Client
+from django.utils import timezone
 
 from alerts.models import Alert, Severity
 from tests.conftest import Plant
@@ -89,3 +91,40 @@ def test_alerts_can_be_filtered(operator: Client, north: Plant, alert: Alert, qu
     )
     query = query.format(sensor=north.temperature.pk, asset=north.pump.pk, site=north.site.pk)
     assert len(operator.get(f"/api/v1/alerts/?{query}").json()["results"]) == count
+
+
+def test_an_alert_is_snoozed_assigned_and_commented_through_the_api(
+    operator: Client, people: dict[str, User], alert: Alert
+) -> None:
+    url = f"/api/v1/alerts/{alert.pk}/"
+    until = (timezone.now() + timedelta(hours=2)).isoformat()
+    for step, sent in (
+        ("snooze", {"until": until, "reason": "Parts"}),
+        ("assign", {"to": people["technician"].username}),
+        ("comment", {"text": "Look at the seal."}),
+    ):
+        assert operator.post(f"{url}{step}/", sent, "application/json").status_code == 200
+    answer = operator.get(url).json()
+    assert (answer["state"], answer["assignee"]) == ("snoozed", people["technician"].username)
+    assert [(step["step"], step["surface"]) for step in answer["transitions"]] == [
+        ("snoozed", "api"),
+        ("assigned", "api"),
+        ("commented", "api"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("step", "sent", "code"),
+    [
+        ("snooze", {"until": "2050-01-01T00:00:00Z"}, "snooze_too_long"),
+        ("snooze", {"until": "soon"}, "invalid"),
+        ("assign", {"to": "nobody"}, "cannot_take_it"),
+        ("comment", {"text": ""}, "invalid"),
+    ],
+)
+def test_the_api_says_what_is_wrong_with_a_step(
+    operator: Client, alert: Alert, step: str, sent: dict[str, str], code: str
+) -> None:
+    answer = operator.post(f"/api/v1/alerts/{alert.pk}/{step}/", sent, "application/json")
+    assert answer.status_code in (400, 422)
+    assert code in answer.content.decode()

@@ -25,7 +25,7 @@ WHOLE = {
     "confidence": 0.874,
     "layers": [{"name": "no_maintenance", "passed": False, "detail": "Somebody was there."}],
 }
-KEYS = st.sampled_from(list(WHOLE))
+KEYS = st.sampled_from([*WHOLE, "shares", "severity"])
 
 
 def test_whole_evidence_is_told_on_the_wall_clock_of_the_site() -> None:
@@ -38,6 +38,18 @@ def test_whole_evidence_is_told_on_the_wall_clock_of_the_site() -> None:
     assert evidence.verdict(WHOLE) == "Credible anomaly, confidence 87 %"
     assert evidence.checks(WHOLE) == [evidence.Check("no maintenance", False, "Somebody was there.")]
     assert evidence.expected_band(WHOLE) == (53.0, 71.0)
+
+
+def test_an_event_of_a_whole_asset_says_what_each_sensor_has_to_do_with_it() -> None:
+    told = evidence.sentences(WHOLE | {"shares": [["temperature", 0.7], ["vibration", 0.3], ["flow", 0.0]]}, BERLIN)
+    assert told[0] == (
+        "Its sensors together are not as they usually are: temperature makes up 70 %, vibration makes up 30 %."
+    )
+
+
+def test_evidence_says_why_it_is_as_severe_as_it_is() -> None:
+    told = evidence.sentences({"severity": ["medium, as it is believed", "up, as the asset is critical"]}, BERLIN)
+    assert told == ["Severity: medium, as it is believed; up, as the asset is critical."]
 
 
 def test_no_evidence_says_nothing() -> None:

@@ -141,7 +141,7 @@ def test_a_sensor_that_outlasts_its_group_alerts_again(north: Plant, now: dateti
 def test_what_a_person_resolved_is_not_raised_again(north: Plant, people: dict[str, User], now: datetime) -> None:
     fault(north, now)
     rules.pull_faults(now)
-    lifecycle.resolve(Alert.objects.get(), people["operator"], "It is being replaced.")
+    lifecycle.resolve(Alert.objects.get(), lifecycle.Actor(people["operator"]), "It is being replaced.")
     rules.pull_faults(now)
     assert not Alert.objects.unresolved().exists()
 

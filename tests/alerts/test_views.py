@@ -116,7 +116,7 @@ def test_resolving_keeps_the_reason(operator: Client, north: Plant) -> None:
 
 def test_acknowledging_what_is_resolved_is_explained(operator: Client, north: Plant) -> None:
     alert = alert_on(north)
-    lifecycle.resolve(alert, None)
+    lifecycle.resolve(alert)
     answer = operator.post(reverse("alerts:acknowledge", args=[alert.pk]), follow=True)
     assert "This alert is resolved; it can no longer be changed." in answer.content.decode()
 
@@ -137,7 +137,7 @@ def titles(page: str) -> list[str]:
 def test_the_inbox_opens_with_what_needs_somebody_the_most_pressing_first(viewer: Client, north: Plant) -> None:
     alert_on(north, "Low", Severity.LOW)
     alert_on(north, "Critical", Severity.CRITICAL)
-    lifecycle.resolve(alert_on(north, "Done"), None)
+    lifecycle.resolve(alert_on(north, "Done"))
     now = timezone.now()
     lifecycle.record_historical(
         asset=north.pump,
@@ -181,7 +181,7 @@ def test_assets_stand_by_severity_then_criticality(viewer: Client, north: Plant)
             alert_on(north, severity=Severity.CRITICAL, asset=asset, sensor=None)
     Asset.objects.create(site=north.site, name="An area without sensors", level=Asset.Level.AREA)
     alert_on(north, "Mild", Severity.LOW)
-    lifecycle.resolve(alert_on(north, "Was bad", Severity.CRITICAL), None)
+    lifecycle.resolve(alert_on(north, "Was bad", Severity.CRITICAL))
     page = text(viewer, reverse("alerts:attention-panel"))
     assert titles(page) == ["Troubled", "Pump P-101", "Calm and critical", "Calm"]
 
@@ -231,5 +231,67 @@ def test_the_alert_page_costs_the_same_after_one_and_after_ten_steps(viewer: Cli
     alert = alert_on(north)
     few = queries(viewer, alert.get_absolute_url())
     for role in people:
-        alert.transitions.create(to_state=State.OPEN, by=people[role])
+        alert.transitions.create(step="commented", to_state=State.OPEN, by=people[role])
     assert queries(viewer, alert.get_absolute_url()) == few <= 8
+
+
+def test_ticked_alerts_are_acknowledged_together(operator: Client, north: Plant, south: Plant) -> None:
+    ours = [alert_on(north, f"Hot {n}") for n in range(3)]
+    lifecycle.resolve(ours[2])
+    theirs = alert_on(south, "Secret")
+    url = reverse("alerts:acknowledge-many")
+    answer = operator.post(url, {"alert": [*(a.pk for a in ours), theirs.pk, "x"], "next": "/alerts/?severity=3"})
+    assert answer.headers["Location"] == "/alerts/?severity=3"
+    states = dict(Alert.objects.values_list("title", "state"))
+    assert states == {"Hot 0": "acknowledged", "Hot 1": "acknowledged", "Hot 2": "resolved", "Secret": "open"}
+    assert "Tick the alerts first." in operator.post(url, follow=True).content.decode()
+
+
+@pytest.mark.parametrize("length", ["1h", "4h", "12h", "morning", "3d", "7d"])
+def test_snoozing_says_until_when(operator: Client, north: Plant, length: str) -> None:
+    alert = alert_on(north)
+    answer = operator.post(
+        reverse("alerts:snooze", args=[alert.pk]), {"length": length, "reason": "Parts ordered"}, follow=True
+    )
+    assert "Snoozed until" in answer.content.decode()
+    alert.refresh_from_db()
+    assert alert.state == State.SNOOZED
+    if length == "morning":
+        assert alert.snoozed_until.astimezone(north.site.timezone).hour == 6
+
+
+@pytest.mark.parametrize(
+    ("step", "sent", "said"),
+    [
+        ("snooze", {"length": "forever"}, "Choose how long"),
+        ("assign", {"to": "99999999"}, "Choose somebody"),
+        ("comment", {"text": ""}, "Write something"),
+        ("comment", {"text": "x" * 501}, "Write something"),
+    ],
+)
+def test_what_makes_no_sense_is_said_and_changes_nothing(
+    operator: Client, north: Plant, step: str, sent: dict[str, str], said: str
+) -> None:
+    alert = alert_on(north)
+    answer = operator.post(reverse(f"alerts:{step}", args=[alert.pk]), sent, follow=True)
+    assert said in answer.content.decode()
+    assert alert.transitions.count() == 1
+
+
+def test_assigned_alerts_are_found_by_their_person(operator: Client, people: dict[str, User], north: Plant) -> None:
+    alert, _ = alert_on(north, "Mine"), alert_on(north, "Not his")
+    operator.post(reverse("alerts:assign", args=[alert.pk]), {"to": people["operator"].pk})
+    operator.post(reverse("alerts:comment", args=[alert.pk]), {"text": "<b>Looks bad</b>"})
+    shown = text(operator, reverse("alerts:inbox"), mine="on")
+    assert "Mine" in shown
+    assert "Not his" not in shown
+    assert "&lt;b&gt;Looks bad&lt;/b&gt;" in text(operator, alert.get_absolute_url())
+
+
+def test_the_inbox_is_searched_by_words_kind_and_site(operator: Client, north: Plant) -> None:
+    alert_on(north, "Bearing hot")
+    alert_on(north, "Bad limit", kind=Alert.Kind.LIMIT)
+    url = reverse("alerts:inbox")
+    assert "Bad limit" not in text(operator, url, words="bearing")
+    assert "Bad limit" in text(operator, url, words="P-101", kind="limit", site=str(north.site.pk))
+    assert "Bearing hot" not in text(operator, url, kind="limit")

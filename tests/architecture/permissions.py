@@ -7,9 +7,11 @@ refused.
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from datetime import timedelta
 from typing import Any
 
 from django.core.files.uploadedfile import SimpleUploadedFile
+from django.utils import timezone
 
 Things = dict[str, Any]
 
@@ -52,6 +54,10 @@ def _upload(plant: Things) -> dict[str, Any]:
 
 def a_stretch() -> dict[str, Any]:
     return {"kind": "excluded", "start": "2026-01-01T00:00:00", "end": "2026-01-02T00:00:00"}
+
+
+def in_an_hour() -> dict[str, Any]:
+    return {"until": (timezone.now() + timedelta(hours=1)).isoformat()}
 
 
 WEB = [
@@ -126,6 +132,10 @@ WEB = [
     Row("GET", "alerts:for-asset", EVERYBODY, of="asset"),
     Row("GET", "alerts:alert", EVERYBODY, of="alert"),
     Row("POST", "alerts:acknowledge", OPERATORS, of="alert", answers=302),
+    Row("POST", "alerts:acknowledge-many", OPERATORS, answers=302),
+    Row("POST", "alerts:snooze", OPERATORS, of="alert", answers=302),
+    Row("POST", "alerts:assign", OPERATORS, of="alert", answers=302),
+    Row("POST", "alerts:comment", OPERATORS, of="alert", answers=302),
     Row("POST", "alerts:resolve", OPERATORS, of="alert", answers=302),
     Row("GET", "maintenance:work-orders", EVERYBODY),
     Row("GET", "maintenance:due-panel", EVERYBODY),
@@ -161,7 +171,9 @@ WEB = [
     # No pool answers here.
     Row("POST", "mlops:predict", SENDERS, answers=422, elsewhere=422, send=lambda _: {"feature_0": "20"}),
     Row("GET", "mlops:training", ENGINEERS),
+    Row("GET", "mlops:version", ENGINEERS, of="modelversion"),
     Row("POST", "mlops:train", ENGINEERS, answers=302, send=lambda things: {"sensor": things["sensor"].pk}),
+    Row("POST", "mlops:train", ENGINEERS, answers=302, send=lambda things: {"asset": things["asset"].pk}),
     Row("POST", "mlops:evict", ENGINEERS, of="deployment", answers=302),
     Row("POST", "mlops:withdraw", ENGINEERS, of="deployment", answers=302, send=lambda _: {"why": "It cries wolf."}),
     # No MLflow runs in these tests; and what would change something is not passed through.
@@ -249,6 +261,9 @@ API = [
     Row("GET", "api:alert-list", EVERYBODY),
     Row("GET", "api:alert-detail", EVERYBODY, of="alert"),
     Row("POST", "api:alert-acknowledge", OPERATORS, of="alert"),
+    Row("POST", "api:alert-snooze", OPERATORS, of="alert", send=lambda _: in_an_hour()),
+    Row("POST", "api:alert-assign", OPERATORS, of="alert", send=lambda _: {"to": None}),
+    Row("POST", "api:alert-comment", OPERATORS, of="alert", send=lambda _: {"text": "Seen."}),
     Row("POST", "api:alert-resolve", OPERATORS, of="alert"),
     Row("POST", "api:alert-work-order", TECHNICIANS, of="alert"),
     Row("GET", "api:work-order-list", EVERYBODY),
@@ -336,6 +351,7 @@ ADMIN_MODELS = {
     "maintenance.verdict": (TECHNICIANS, NOBODY, NOBODY),
     "mlops.anomaly": (TECHNICIANS, NOBODY, NOBODY),
     "mlops.baseline": (TECHNICIANS, NOBODY, NOBODY),
+    "mlops.unscoredstretch": (ENGINEERS, NOBODY, NOBODY),
     "mlops.validationpolicy": (ENGINEERS, ENGINEERS, ENGINEERS),
     "mlops.modelversion": (TECHNICIANS, NOBODY, NOBODY),
     "mlops.trainingrun": (ENGINEERS, NOBODY, NOBODY),
@@ -380,7 +396,10 @@ WEB += [
     for kind, urls in {
         "import": ("sensors:import-start", "sensors:import-cancel"),
         "quarantined": ("sensors:discard-quarantined",),
-        "alert": ("alerts:acknowledge", "alerts:resolve", "maintenance:open-for-alert"),
+        "alert": (
+            *(f"alerts:{step}" for step in ("acknowledge", "snooze", "assign", "comment", "resolve")),
+            "maintenance:open-for-alert",
+        ),
         "work_order": ("maintenance:start", "maintenance:log", "maintenance:close", "maintenance:cancel"),
     }.items()
     for url in urls

@@ -4,7 +4,7 @@ from datetime import UTC, datetime, timedelta
 
 from alerts.models import Alert, Severity
 from maintenance.models import MaintenanceLog, Verdict, WorkOrder
-from mlops.models import Anomaly, Baseline, Deployment, ModelVersion, TrainingRun, ValidationPolicy
+from mlops.models import Anomaly, Baseline, Deployment, ModelVersion, TrainingRun, UnscoredStretch, ValidationPolicy
 from sensors.models import (
     Annotation,
     AuditEntry,
@@ -112,6 +112,7 @@ def make_things(name: str) -> Things:
         "sensorfault": SensorFault.objects.create(
             site=plant.site, sensor=sensor, kind="stuck", began_at=NOON, detail=f"{name} stands still"
         ),
+        "unscoredstretch": UnscoredStretch.objects.create(asset=asset, start=NOON, end=NOON, historical=False),
         "trainingrun": TrainingRun.objects.create(sensor=sensor, state="done", asked_by=user),
         "baseline": Baseline.objects.create(sensor=sensor, valid_from=NOON, readings=1, span_seconds=1),
     }

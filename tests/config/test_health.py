@@ -9,7 +9,7 @@ from django.db import connection
 from django.test import Client
 
 from config import health
-from config.tasks import heartbeat
+from config.tasks import background_heartbeat, heartbeat
 from sensors import valkey
 from sensors.heartbeat import KEY, Pulse
 
@@ -24,6 +24,11 @@ def fresh_answers(settings: LazySettings) -> Iterator[None]:
     health._last = None
 
 
+def beat_everywhere() -> None:
+    heartbeat()
+    background_heartbeat()
+
+
 def ask(client: Client) -> tuple[int, dict[str, Any]]:
     response = client.get("/health")
     return response.status_code, response.json()
@@ -31,7 +36,7 @@ def ask(client: Client) -> tuple[int, dict[str, Any]]:
 
 @pytest.mark.django_db
 def test_with_everything_well_it_says_ok_to_anybody(client: Client) -> None:
-    heartbeat()
+    beat_everywhere()
     status, answer = ask(client)
     assert (status, answer["status"]) == (200, "ok")
     assert {name: check["state"] for name, check in answer["checks"].items()} == {
@@ -39,17 +44,21 @@ def test_with_everything_well_it_says_ok_to_anybody(client: Client) -> None:
         "cache": "ok",
         "broker": "ok",
         "worker": "ok",
+        "background": "ok",
         "models": "ok",
     }
 
 
 @pytest.mark.django_db
+@pytest.mark.parametrize("program", [health.WORKER, health.BACKGROUND])
 @pytest.mark.parametrize("age_seconds", [None, health.HEARTBEAT_OLD_SECONDS + 5])
-def test_without_a_recent_heartbeat_it_is_degraded_but_serves(client: Client, age_seconds: int | None) -> None:
-    if age_seconds:
-        cache.set(health.HEARTBEAT_KEY, time.time() - age_seconds)
+def test_without_a_recent_heartbeat_of_a_worker_it_is_degraded_but_serves(
+    client: Client, program: str, age_seconds: int | None
+) -> None:
+    beat_everywhere()
+    cache.set(health.heartbeat_key(program), age_seconds and time.time() - age_seconds)
     status, answer = ask(client)
-    assert (status, answer["status"], answer["checks"]["worker"]["state"]) == (200, "degraded", "degraded")
+    assert (status, answer["status"], answer["checks"][program]["state"]) == (200, "degraded", "degraded")
 
 
 def lose_database(settings: LazySettings, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -86,7 +95,7 @@ def test_without_a_needed_part_it_fails_fast_and_tells_no_secrets(
 
 @pytest.mark.django_db
 def test_a_silent_mlflow_is_degraded(client: Client, settings: LazySettings) -> None:
-    heartbeat()
+    beat_everywhere()
     settings.MLFLOW_TRACKING_URI = "http://127.0.0.1:1"
     status, answer = ask(client)
     assert (status, answer["status"], answer["checks"]["mlflow"]["state"]) == (200, "degraded", "failed")
@@ -105,7 +114,7 @@ def test_a_silent_mlflow_is_degraded(client: Client, settings: LazySettings) -> 
 def test_where_messages_are_taken_in_the_bridge_is_part_of_it(
     client: Client, settings: LazySettings, connected: bool | None, age_seconds: int, state: str
 ) -> None:
-    heartbeat()
+    beat_everywhere()
     settings.MQTT_URL = "mqtt://127.0.0.1:1883"
     valkey.client().delete(KEY)
     if connected is not None:

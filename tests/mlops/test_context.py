@@ -13,10 +13,10 @@ from django.utils import timezone
 from alerts import lifecycle
 from alerts.models import Alert, Severity, State
 from maintenance.models import Verdict
-from mlops import context, scoring
+from mlops import context, recording
 from mlops.models import Anomaly, ValidationPolicy
 from sensors import outbox
-from sensors.models import Sensor, SensorProfile
+from sensors.models import Asset, Sensor, SensorProfile
 from tests.conftest import Plant, make_user
 from tests.mlops.test_scoring import noise, only_scoring, store
 
@@ -102,6 +102,105 @@ def test_a_signal_that_was_restless_before_is_believed_less(vibration: Sensor, n
     assert not layer(found, "stable before")["passed"]
 
 
+def current_of(asset: Asset, now: datetime, values: Any, key: str = "current") -> Sensor:
+    """A current sensor with a reading a minute up to now."""
+    sensor = Sensor.objects.create(asset=asset, sensor_id=key, kind="current", unit="A", name="Motor current")
+    store(sensor, now - (len(values) - 1) * MINUTE, np.asarray(values, float), "history")  # type: ignore[arg-type]
+    return sensor
+
+
+def running(hours: int, stopped: int = 0) -> np.ndarray:
+    """Three hours on, one hour off, with the last `stopped` minutes off."""
+    minutes = np.arange(hours * 60)
+    amperes = np.where(minutes // 60 % 4 < 3, 12.0, 0.2) + noise(len(minutes), 0.0, 0.05)
+    amperes[len(amperes) - 60 :] = 12.0
+    amperes[len(amperes) - stopped :] = 0.2
+    return amperes
+
+
+def test_a_short_event_right_after_the_machine_stopped_is_doubted(vibration: Sensor, now: datetime) -> None:
+    current_of(vibration.asset, now, running(48, stopped=10))
+    found = deviate(vibration, now - 9 * MINUTE, [1.4] * 8)
+    said = layer(found, "steady state")
+    assert said["detail"] == "The machine stopped at the time, as Motor current shows."
+    assert not said["passed"]
+    assert found.decision != Anomaly.Decision.CREDIBLE
+
+
+def test_what_began_before_the_machine_stopped_may_be_why_it_stopped(vibration: Sensor, now: datetime) -> None:
+    current_of(vibration.asset, now, running(48, stopped=3))
+    assert layer(deviate(vibration, now - 9 * MINUTE, [2.6] * 9), "steady state")["passed"]
+
+
+def test_what_outlasts_a_start_by_far_is_not_explained_by_it(vibration: Sensor, now: datetime) -> None:
+    amperes = running(48)
+    amperes[-90:-40] = 0.2
+    current_of(vibration.asset, now, amperes)
+    assert not layer(deviate(vibration, now - 39 * MINUTE, [2.6] * 10), "steady state")["passed"]
+    assert layer(deviate(vibration, now - 29 * MINUTE, [2.6] * 28), "steady state")["passed"]
+
+
+def test_a_machine_that_always_runs_has_no_state_to_change(vibration: Sensor, now: datetime) -> None:
+    current_of(vibration.asset, now, noise(2880, 12.0, 0.1))
+    assert layer(deviate(vibration, now - 9 * MINUTE, [2.6] * 8), "steady state")["passed"]
+
+
+def neighbours_of(sensor: Sensor, now: datetime, moved: list[bool]) -> None:
+    """Other machines of the site, whose sensors of the kind moved as well, or did not."""
+    for number, also in enumerate(moved):
+        asset = Asset.objects.create(site=sensor.site, name=f"Pump {number}")
+        other = Sensor.objects.create(asset=asset, sensor_id=f"other.{number}", kind=sensor.kind, unit=sensor.unit)
+        values = noise(600, seed=number)
+        values[-10:] += 1.0 if also else 0.0
+        store(other, now - 599 * MINUTE, values, "history")  # type: ignore[arg-type]
+
+
+def test_what_machines_beside_it_show_as_well_has_a_common_cause(vibration: Sensor, now: datetime) -> None:
+    neighbours_of(vibration, now, [True, True, False])
+    found = deviate(vibration, now - 9 * MINUTE, [2.6] * 8)
+    said = layer(found, "this machine alone")
+    assert said["detail"] == "2 of 3 such sensors of neighbouring machines moved the same way at the time."
+    assert found.decision != Anomaly.Decision.CREDIBLE
+
+
+def test_a_fall_is_not_explained_by_a_rise_beside_it(vibration: Sensor, now: datetime) -> None:
+    neighbours_of(vibration, now, [True, True])
+    assert layer(deviate(vibration, now - 9 * MINUTE, [1.4] * 8), "this machine alone")["passed"]
+
+
+def test_machines_of_another_line_are_no_neighbours(vibration: Sensor, now: datetime) -> None:
+    neighbours_of(vibration, now, [True, True])
+    first, second = Asset.objects.filter(name__startswith="Pump ").exclude(pk=vibration.asset_id)[:2]
+    line = Asset.objects.create(site=vibration.site, name="Line", level=Asset.Level.LINE)
+    Asset.objects.filter(pk=first.pk).update(parent=line)
+    Asset.objects.filter(pk=second.pk).update(parent=line)
+    found = deviate(vibration, now - 9 * MINUTE, [2.6] * 8)
+    assert layer(found, "this machine alone")["detail"].startswith("No neighbouring machine")
+
+
+def test_parts_of_one_machine_share_its_faults(vibration: Sensor, now: datetime) -> None:
+    neighbours_of(vibration, now, [True, True])
+    machine = Asset.objects.create(site=vibration.site, name="Machine")
+    Asset.objects.filter(name__startswith="Pump ").update(parent=machine, level=Asset.Level.COMPONENT)
+    found = deviate(vibration, now - 9 * MINUTE, [2.6] * 8)
+    assert layer(found, "this machine alone")["detail"].startswith("No neighbouring machine")
+
+
+def test_a_load_that_comes_on_two_days_of_every_week_is_no_anomaly(north: Plant, now: datetime) -> None:
+    looks = np.arange(5 * 7 * 144)  # One every ten minutes.
+    day, look = (looks + 6) // 144 % 7, (looks + 6) % 144
+    values = noise(len(looks), seed=7) + np.where(((day == 0) | (day == 3)) & (look < 18), 1.0, 0.0)
+    start = now - 10 * len(looks) * MINUTE
+    store(north.vibration, start, values[:-6], "history", step=600)  # type: ignore[arg-type]
+    outbox.drain("score")
+    # The load of the sixth week has just begun.
+    store(north.vibration, now - 60 * MINUTE, values[-6:], step=600)
+    outbox.drain("score")
+    said = layer(Anomaly.objects.filter(sensor=north.vibration).latest("end"), "unlike earlier days")
+    assert not said["passed"]
+    assert "of ordinary days resemble another one more" in said["detail"]
+
+
 def test_what_people_found_behind_like_events_counts(vibration: Sensor, now: datetime) -> None:
     for days in range(1, 4):
         judge(vibration, now - timedelta(days=days), 20.0, "nothing_found")
@@ -142,7 +241,7 @@ def test_a_failing_validation_shows_the_anomaly_and_tells_of_itself_once(
         raise ZeroDivisionError
 
     with monkeypatch.context() as broken:
-        broken.setattr(scoring, "candidate_of", fail)
+        broken.setattr(recording, "candidate_of", fail)
         found = deviate(vibration, now - 9 * MINUTE, [6.0] * 4)
         deviate(vibration, now - 5 * MINUTE, [6.0])
     assert (found.decision, found.confidence) == (Anomaly.Decision.ERROR, 0.0)

@@ -2,6 +2,7 @@
 
 import json
 import random
+from dataclasses import replace
 from itertools import pairwise
 from typing import Any
 
@@ -12,9 +13,9 @@ from hypothesis import strategies as st
 
 from mlops import capsule
 from mlops.detectors.robust import Profile
-from mlops.events import Circumstances, Event, find_events, joined
+from mlops.events import LASTING, Circumstances, Event, find_events, joined
 from mlops.measures import ByBaseline, N
-from mlops.validation import PRESETS, Candidate, validate
+from mlops.validation import PRESETS, Candidate, measured, validate
 
 MINUTE_US = 60_000_000
 LONG = Profile(readings=4000, span_seconds=1e6, median=2.0, spread=0.1)
@@ -91,11 +92,7 @@ def test_a_thousand_events_replay_to_the_same_decision() -> None:
         for event in Series(seed, 300).events():
             rng = random.Random(replayed)
             candidate = Candidate(
-                peak=abs(event.peak.score),
-                limit=event.peak.limit,
-                hits=event.hits,
-                baseline_readings=event.peak.basis.readings,
-                circumstances=event.circumstances,
+                **measured(event),
                 volatility=rng.choice([None, 0.5, 4.0]),
                 judged=rng.randrange(9),
                 alike_unfounded=rng.randrange(5),
@@ -113,7 +110,7 @@ def test_a_thousand_events_replay_to_the_same_decision() -> None:
 
 def test_a_changed_reading_is_found_out() -> None:
     event = Event(Circumstances.NORMAL, 0, MINUTE_US, *_peak_and_window())
-    candidate = Candidate(peak=abs(event.peak.score), limit=4.0, hits=event.hits, baseline_readings=4000)
+    candidate = Candidate(**measured(event))
     decision = validate(candidate)
     evidence = {"capsule": capsule.freeze(event, candidate, PRESETS["standard"])} | decision.evidence()  # type: ignore[index]
     evidence["capsule"]["event"]["peak"]["value"] = 2.1
@@ -130,3 +127,28 @@ def _peak_and_window() -> tuple[Any, Any]:
 def test_evidence_without_a_capsule_is_refused(evidence: dict[str, Any]) -> None:
     with pytest.raises((KeyError, TypeError, ValueError)):
         capsule.replay(evidence)
+
+
+def test_what_was_decided_before_confirmed_readings_were_noted_replays_as_it_was() -> None:
+    event = replace(Event(Circumstances.NORMAL, 0, MINUTE_US, *_peak_and_window()), confirmed=None)
+    candidate = Candidate(**measured(event))
+    decision = validate(candidate)
+    evidence = {"capsule": capsule.freeze(event, candidate, PRESETS["standard"])} | decision.evidence()  # type: ignore[index]
+    then = json.loads(json.dumps(evidence))
+    del then["capsule"]["event"]["confirmed"], then["capsule"]["candidate"]["confirmed"]
+    then["layers"] = [layer for layer in then["layers"] if layer["name"] not in ("lasting", "steady state")]
+    again = capsule.replay(then)
+    assert again.decision == decision
+    assert not again.differences
+
+
+def test_confirmed_readings_are_counted_once_and_up_to_a_lasting_event() -> None:
+    values = np.array([2.0, 2.0, 2.0, 2.0, *[3.0] * 9, 2.0, 2.0])
+    measure = ByBaseline(np.arange(len(values)) * MINUTE_US, values, [LONG], np.zeros(len(values), np.int64))
+    [event] = find_events(measure, 0)
+    # The third of those in a row is the first that three of five confirm.
+    assert event.confirmed == tuple(k * MINUTE_US for k in range(6, 13))
+    assert joined([event, event]).confirmed_readings == 7
+    later = replace(event, confirmed=tuple(k * MINUTE_US for k in range(8, 16)))
+    assert joined([later, event]).confirmed_readings == LASTING
+    assert joined([event, replace(event, confirmed=None)]).confirmed_readings is None

@@ -59,7 +59,8 @@ def test_a_model_that_cannot_be_loaded_is_seen_on_the_page_and_in_health(
     page = text(engineer, MODELS)
     assert "Not loaded" in page
     assert "its file is missing; the built-in detector serves instead" in page
-    health.record_heartbeat()
+    health.record_heartbeat(health.WORKER)
+    health.record_heartbeat(health.BACKGROUND)
     answer = health.report()
     assert (answer["status"], answer["checks"]["models"]) == ("degraded", {"state": "degraded", "not_loaded": 1})
     figures.recovered(deployed.pk)

@@ -192,7 +192,7 @@ def test_a_batch_that_bridges_two_events_of_one_alert_leaves_it_open(vibration: 
 def test_history_of_a_sensor_with_a_resolved_alert_is_scored(vibration: Sensor, now: datetime) -> None:
     store(vibration, now - timedelta(minutes=9), [6.0] * 6)
     outbox.drain("score")
-    lifecycle.resolve(Alert.objects.get(), None)
+    lifecycle.resolve(Alert.objects.get())
     store(vibration, now - timedelta(days=1), [6.0] * 6, HISTORY, step=7)
     outbox.drain("score")
     assert Anomaly.objects.filter(historical=True).exists()
@@ -293,7 +293,7 @@ def test_the_alert_tells_the_latest_of_its_event(vibration: Sensor, now: datetim
 def test_a_sensor_whose_clock_runs_ahead_alerts_again_after_a_resolution(vibration: Sensor, now: datetime) -> None:
     store(vibration, now - timedelta(minutes=1), [6.0] * 6)  # Up to four minutes ahead.
     outbox.drain("score")
-    lifecycle.resolve(Alert.objects.get(), None)
+    lifecycle.resolve(Alert.objects.get())
     Alert.objects.update(resolved_at=now - timedelta(minutes=2))
     store(vibration, now + timedelta(minutes=4, seconds=1), [6.0] * 5, step=5)
     outbox.drain("score")
@@ -331,7 +331,7 @@ def test_after_a_resolution_the_same_event_does_not_alert_again_but_a_new_one_do
 ) -> None:
     store(vibration, now - timedelta(minutes=9), [6.0] * 6)
     outbox.drain("score")
-    lifecycle.resolve(Alert.objects.get(), None)
+    lifecycle.resolve(Alert.objects.get())
     Alert.objects.update(resolved_at=now - timedelta(minutes=3))
     store(vibration, now - timedelta(minutes=3), [6.0])  # Still running down.
     outbox.drain("score")

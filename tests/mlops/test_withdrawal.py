@@ -303,7 +303,7 @@ def test_what_comes_in_late_does_not_join_a_resolved_event_to_the_one_after(temp
     before = live_before(temperature, now - 3 * HOUR)
     assert before.alert
     with mock.patch("django.utils.timezone.now", return_value=now - 2.5 * HOUR):
-        lifecycle.resolve(before.alert, make_user("operator", temperature.site))
+        lifecycle.resolve(before.alert, lifecycle.Actor(make_user("operator", temperature.site)))
     after = live_before(temperature, now - MINUTE)
     store(temperature, now - 2.7 * HOUR, 5, SECOND, HISTORY, values=[80.0, 81.0, 80.0, 83.0, 80.0])
     outbox.drain("score")

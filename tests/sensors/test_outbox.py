@@ -5,9 +5,10 @@ from django.conf import LazySettings
 from django.db import connection
 from django.utils import timezone
 
-from sensors import once, outbox
+from sensors import once, outbox, tasks
 from sensors.models import Pending, ReadingBatch
 
+LIVE, HISTORY = ReadingBatch.Mode.LIVE, ReadingBatch.Mode.HISTORY
 POISON = "poison"
 seen: list[int] = []
 
@@ -32,10 +33,12 @@ def consumers(settings: LazySettings) -> None:
     settings.OUTBOX_CONSUMERS = {"test": f"{__name__}.consumer", "broken": f"{__name__}.broken_query"}
 
 
-def batch(source: str = "test", mode: ReadingBatch.Mode = ReadingBatch.Mode.LIVE, consumer: str = "test") -> Pending:
+def batch(source: str = "test", mode: ReadingBatch.Mode = LIVE, consumer: str = "test", accepted: int = 1) -> Pending:
     at = datetime(2026, 1, 1, tzinfo=UTC)
-    stored = ReadingBatch.objects.create(source=source, mode=mode, accepted=1, sensors=[1], firsts=[at], lasts=[at])
-    return Pending.objects.create(batch=stored, consumer=consumer, live=mode == ReadingBatch.Mode.LIVE)
+    stored = ReadingBatch.objects.create(
+        source=source, mode=mode, accepted=accepted, sensors=[1], firsts=[at], lasts=[at]
+    )
+    return Pending.objects.create(batch=stored, consumer=consumer, live=mode == LIVE)
 
 
 pytestmark = pytest.mark.django_db
@@ -49,9 +52,41 @@ def test_work_that_succeeds_is_gone() -> None:
 
 
 def test_live_batches_come_before_older_history() -> None:
-    history, live = batch(mode=ReadingBatch.Mode.HISTORY), batch()
+    history, live = batch(mode=HISTORY), batch()
     outbox.drain("test")
     assert seen == [live.batch_id, history.batch_id]
+
+
+@pytest.mark.parametrize("mode", [LIVE, HISTORY])
+def test_a_worker_for_one_mode_leaves_the_other_alone(mode: ReadingBatch.Mode) -> None:
+    batches = {LIVE: batch(), HISTORY: batch(mode=HISTORY)}
+    assert outbox.drain("test", mode) == 1
+    assert seen == [batches[mode].batch_id]
+
+
+def test_the_sweeps_of_both_workers_find_everything_without_a_nudge(settings: LazySettings) -> None:
+    del settings.OUTBOX_CONSUMERS["broken"]
+    live, history = batch(), batch(mode=HISTORY)
+    tasks.sweep()
+    assert seen == [live.batch_id]
+    tasks.sweep_history()
+    assert seen == [live.batch_id, history.batch_id]
+
+
+def test_transactions_get_shorter_when_they_take_too_long_and_longer_when_there_is_time(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(outbox, "_piece_readings", {})
+    monkeypatch.setattr(outbox, "FIRST_READINGS", 40_000)
+    for _ in range(20):
+        batch(accepted=10_000)
+    claimed = []
+    monkeypatch.setattr(outbox, "PIECE_SECONDS", {LIVE: 0.0})
+    claimed.append(outbox._drain_once("test", consumer, LIVE, 10**9))
+    claimed.append(outbox._drain_once("test", consumer, LIVE, 10**9))
+    monkeypatch.setattr(outbox, "PIECE_SECONDS", {LIVE: 1e9})
+    claimed += [outbox._drain_once("test", consumer, LIVE, 10**9) for _ in range(3)]
+    assert claimed == [4, 2, 1, 2, 4]
 
 
 def test_a_bad_batch_is_found_among_good_ones_and_these_pass() -> None:
@@ -121,9 +156,9 @@ def test_rows_claimed_by_one_worker_are_passed_over_by_another() -> None:
 
 def test_until_a_worker_looks_a_second_nudge_is_not_sent() -> None:
     outbox.nudge()
-    assert not once.first("nudge:test", 1)
+    assert not once.first("nudge:test:live", 1)
     outbox.drain("test")
-    assert once.first("nudge:test", 1)
+    assert once.first("nudge:test:live", 1)
 
 
 def test_ids_of_failed_batches_and_the_reason_survive_a_long_error() -> None:

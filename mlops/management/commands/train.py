@@ -3,35 +3,52 @@ from typing import Any
 from django.core.management import BaseCommand, CommandError, CommandParser
 from django.utils import timezone
 
-from mlops import trainer, training
-from mlops.detectors.base import NotEnoughData
-from mlops.registry import mlflow_api
-from sensors.errors import Refused
-from sensors.models import Sensor
+from mlops import trainer
+from mlops.models import Purpose
+from sensors.models import Asset, Sensor
+
+Subject = tuple[str, Sensor | Asset, Purpose]
 
 
 class Command(BaseCommand):
-    help = "Learn a model of each named sensor from its own past, register it, and let it serve if it is the best."
+    help = "Learn models of sensors and assets from their own past, register them, and let them serve if worth it."
 
     def add_arguments(self, parser: CommandParser) -> None:
-        parser.add_argument("sensors", nargs="+", help="keys of sensors; SITE/KEY where several sites have the key")
-        parser.add_argument("--days", type=int, default=training.DAYS, help="how far back to look (%(default)s)")
+        parser.add_argument("sensors", nargs="*", help="keys of sensors; SITE/KEY where several sites have the key")
+        parser.add_argument(
+            "--asset",
+            action="append",
+            default=[],
+            metavar="NAME|ID",
+            help="an asset, for a model of its sensors together; SITE/NAME where several sites have the name",
+        )
+        parser.add_argument(
+            "--failures",
+            action="store_true",
+            help="of each asset: learn to foretell the failures that people told of, instead of finding anomalies",
+        )
+        parser.add_argument("--days", type=int, help="how far back to look (30; for failures 180)")
         parser.add_argument("--no-deploy", action="store_true", help="register only")
 
     def handle(self, *args: Any, **options: Any) -> None:
-        failed, deploy = 0, not options["no_deploy"]
-        for key in options["sensors"]:
-            try:
-                sensor, days = _sensor(key), options["days"]
-                said, _ = trainer.learn(sensor, timezone.now(), self.stdout.write, days=days, deploy=deploy)
-                self.stdout.write(said)
-            except (NotEnoughData, Refused, mlflow_api.Unavailable) as error:
-                failed += 1
-                self.stderr.write(f"{key}: {error}")
+        subjects: list[Subject] = [(key, _sensor(key), Purpose.SENSOR_ANOMALY) for key in options["sensors"]]
+        purpose = Purpose.FAILURE if options["failures"] else Purpose.ASSET_ANOMALY
+        subjects += [(name, _asset(name), purpose) for name in options["asset"]]
+        if not subjects:
+            raise CommandError("Name a sensor, or an asset with --asset.")
+        failed = sum(not self._train(*subject, options["days"], not options["no_deploy"]) for subject in subjects)
         if failed:
-            raise CommandError(
-                f"{failed} of {len(options['sensors'])} sensors got no model; what serves them still does."
-            )
+            raise CommandError(f"{failed} of {len(subjects)} got no model; what serves them still does.")
+
+    def _train(self, name: str, of: Sensor | Asset, purpose: Purpose, days: int | None, deploy: bool) -> bool:
+        try:
+            trained = trainer.learned(of, purpose, timezone.now(), self.stdout.write, days=days)
+            version = trainer.put_to_use(of, purpose, trained, self.stdout.write, deploy=deploy)
+        except trainer.EXPECTED as error:
+            self.stderr.write(f"{name}: {error}")
+            return False
+        self.stdout.write(f"{version}: {trained.said}.")
+        return True
 
 
 def _sensor(key: str) -> Sensor:
@@ -41,4 +58,16 @@ def _sensor(key: str) -> Sensor:
     found: list[Sensor] = list(rows.filter(site__name=site) if site else rows)
     if len(found) != 1:
         raise CommandError(f"{len(found)} sensors have the key {key!r}.")
+    return found[0]
+
+
+def _asset(name: str) -> Asset:
+    """The asset that a name or its number names. Raises CommandError when there is none, or several."""
+    rows = Asset.objects.select_related("site")
+    site, _, own = name.rpartition("/")
+    found: list[Asset] = list(rows.filter(name=name) | rows.filter(name=own, site__name=site))
+    if not found and name.isdecimal():
+        found = list(rows.filter(pk=int(name)))
+    if len(found) != 1:
+        raise CommandError(f"{len(found)} assets have the name {name!r}.")
     return found[0]

@@ -7,17 +7,16 @@ from typing import Any
 import httpx
 import numpy as np
 from django.conf import settings
-from django.contrib.auth.models import Group, User
+from django.contrib.auth.models import Group
 from django.core.management.base import BaseCommand
 from django.utils import timezone
 
-from sensors.demo import create_plant
+from sensors.demo import account, create_plant
 from sensors.models import ApiKey, Asset, Site
 from sensors.simulator import MACHINES, PUMP, PumpWear, measure, sensor_id
 
 logger = logging.getLogger(__name__)
 
-ACCOUNT = "demo-simulator"
 # The first wear of the pump begins this long after the start: time enough to log in and see a healthy plant.
 WEAR_BEGINS_AFTER_SECONDS = 45
 
@@ -57,10 +56,7 @@ class Command(BaseCommand):
 
 def _fresh_key(site: Site) -> str:
     """A new key for the simulator's own account; the ones before it are revoked, so none has to be kept anywhere."""
-    user, created = User.objects.get_or_create(username=ACCOUNT)
-    if created:
-        user.set_unusable_password()
-        user.save()
+    user = account()
     user.groups.add(Group.objects.get(name="integration"))
     site.members.add(user)
     ApiKey.objects.filter(user=user, revoked_at__isnull=True).update(revoked_at=timezone.now())

@@ -3,7 +3,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from mlops.detectors import robust
-from mlops.detectors.robust import DAY_US, HOUR_US
+from mlops.detectors.robust import DAY_US, HOUR_US, Profiles
 
 MINUTE_US = 60_000_000
 
@@ -20,7 +20,7 @@ def test_a_normal_signal_scores_like_a_standard_normal_distribution() -> None:
     values = np.random.default_rng(1).normal(50, 3, 20_000)
     profile = robust.learn(minutes(len(values)), values)
     assert profile is not None
-    scores = robust.score([profile], one_profile(len(values)), minutes(len(values)), values)
+    scores = robust.score(Profiles.of([profile]), one_profile(len(values)), minutes(len(values)), values)
     assert abs(np.median(scores)) < 0.05
     assert abs(np.std(scores) - 1) < 0.05
 
@@ -43,7 +43,9 @@ def test_a_daily_cycle_is_learned_and_taken_out() -> None:
     assert profile is not None
     assert profile.hour_offsets
     night, noon = 18 * HOUR_US, 6 * HOUR_US
-    at_night, at_noon = robust.score([profile], one_profile(2), np.array([night, noon]), np.array([110.0, 110.0]))
+    at_night, at_noon = robust.score(
+        Profiles.of([profile]), one_profile(2), np.array([night, noon]), np.array([110.0, 110.0])
+    )
     assert at_night > 8 > 2 > abs(at_noon)
 
 
@@ -64,7 +66,7 @@ def test_two_days_are_too_few_for_a_daily_cycle() -> None:
 def test_a_signal_that_never_moves_does_not_call_its_last_digit_an_anomaly() -> None:
     profile = robust.learn(minutes(100), np.full(100, 230.0))
     assert profile is not None
-    score = robust.score([profile], one_profile(1), minutes(1), np.array([230.1]))
+    score = robust.score(Profiles.of([profile]), one_profile(1), minutes(1), np.array([230.1]))
     assert abs(score[0]) < 1
 
 
@@ -85,7 +87,10 @@ def test_scores_do_not_depend_on_the_unit_of_measurement(values: list[float], of
     assert other is not None
     which = one_profile(len(a))
     assert np.allclose(
-        robust.score([profile], which, timestamps, a), robust.score([other], which, timestamps, b), rtol=1e-3, atol=1e-3
+        robust.score(Profiles.of([profile]), which, timestamps, a),
+        robust.score(Profiles.of([other]), which, timestamps, b),
+        rtol=1e-3,
+        atol=1e-3,
     )
 
 
@@ -94,7 +99,7 @@ def test_a_machine_that_mostly_stands_still_may_run_now_and_then() -> None:
     values[::8] = 50.0
     profile = robust.learn(minutes(1000), values)
     assert profile is not None
-    assert abs(robust.score([profile], one_profile(1), minutes(1), np.array([50.0]))[0]) < 4
+    assert abs(robust.score(Profiles.of([profile]), one_profile(1), minutes(1), np.array([50.0]))[0]) < 4
 
 
 def test_a_signal_of_nothing_but_zeros_has_no_scale() -> None:

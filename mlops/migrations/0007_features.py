@@ -6,7 +6,7 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('mlops', '0004_training_runs'),
+        ('mlops', '0006_training_of_assets'),
     ]
 
     operations = [

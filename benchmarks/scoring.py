@@ -1,0 +1,228 @@
+"""How fast one worker process scores: from rows in the database to anomalies in the database.
+
+Every sensor is read once a second and has two days behind it; fleets of more sensors are read for a shorter time, so
+that the number of readings is the same. In each fleet ten sensors leave their normal level for a while. The first
+reading of each sensor is scored beforehand, so that its baseline is there, as it is in a plant that runs; baselines
+that fall due later are learned inside the measurement. Nothing else runs: one process scores, beside PostgreSQL.
+
+The baseline is a bare read of the same rows, in pieces of the size that scoring claims.
+"""
+
+import os
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from benchmarks.ingest import row
+
+READINGS = int(os.environ.get("READINGS", "1000000"))
+FLEETS = (10, 100, 1000, 10_000)
+ROWS_PER_BATCH = 5000
+STATISTICAL_GOAL, ENSEMBLE_GOAL = 100_000, 20_000
+# The cost of a reading may differ by so much from that in a fleet of 1,000 sensors.
+CONSTANT_WITHIN = 0.25
+HISTORY = timedelta(days=2)
+HISTORY_STEP = timedelta(minutes=10)
+PERIOD_SECONDS = 60
+DISTURBED = 10
+FILL = """
+    INSERT INTO sensors_reading (sensor_id, "timestamp", value, quality, flags)
+    SELECT sensor, time, 20 + (random() + random() + random() - 1.5) * 2, 1, 0
+    FROM unnest(%s) AS sensor CROSS JOIN generate_series(%s::timestamptz, %s::timestamptz, %s::interval) AS time
+"""
+
+
+class Fleet:
+    """Sensors of one site with a past of two days, and their `readings` readings from `start` on."""
+
+    def __init__(self, name: str, sensors: int, readings: int, swings: float = 0.0) -> None:
+        from sensors.models import Asset, Sensor, Site
+
+        self.seconds = readings // sensors
+        self.readings = self.seconds * sensors
+        self.start = datetime.now(UTC).replace(microsecond=0) - timedelta(seconds=self.seconds)
+        self.swings = swings
+        site = Site.objects.create(name=name)
+        machine = Asset.objects.create(site=site, name="Machine")
+        self.kind = "vibration" if swings else "temperature"
+        unit = "mm/s" if swings else "°C"
+        made = Sensor.objects.bulk_create(
+            Sensor(site=site, asset=machine, sensor_id=f"{name}.{n}", kind=self.kind, unit=unit) for n in range(sensors)
+        )
+        self.pks = [sensor.pk for sensor in made]
+        self.sensor_ids = [sensor.sensor_id for sensor in made]
+
+    def fill_the_past(self) -> None:
+        from django.db import connection
+
+        with connection.cursor() as cursor:
+            cursor.execute(FILL, [self.pks, self.start - HISTORY, self.start - HISTORY_STEP, HISTORY_STEP])
+            cursor.execute("ANALYZE sensors_reading")
+
+    def store(self, first: int, stop: int) -> None:
+        """Store the readings with these numbers, in the order in which they were measured."""
+        from sensors.columns import Columns
+        from sensors.ingest import store_batch
+
+        count = len(self.pks)
+        for begin in range(first, stop, ROWS_PER_BATCH):
+            numbers = np.arange(begin, min(begin + ROWS_PER_BATCH, stop))
+            seconds = numbers // count
+            store_batch(
+                Columns(
+                    sensor_ids=self.sensor_ids,
+                    codes=numbers % count,
+                    timestamps=round(self.start.timestamp() * 1e6) + seconds * 1_000_000,
+                    values=self.values(numbers % count, seconds),
+                    qualities=np.ones(len(numbers)),
+                    unit_names=[],
+                    units=np.full(len(numbers), -1),
+                    indexes=numbers,
+                ),
+                source="benchmark",
+            )
+
+    def values(self, codes: NDArray[np.int64], seconds: NDArray[np.int64]) -> NDArray[np.float64]:
+        noise = np.random.default_rng(codes[0] + len(self.pks) * seconds[0]).normal(0, 1, len(codes))
+        swing = self.swings * np.sin(seconds * 2 * np.pi / PERIOD_SECONDS + codes)
+        lately = (seconds >= 0.6 * self.seconds) & (seconds < 0.6 * self.seconds + 20)
+        return np.where(lately & (codes < DISTURBED), 45 + noise, 20 + swing + noise)
+
+
+def drain() -> float:
+    """Seconds until nothing waits to be scored."""
+    from sensors import outbox
+
+    begin = time.perf_counter()
+    while outbox.drain("score"):
+        pass
+    return time.perf_counter() - begin
+
+
+def read(fleet: Fleet) -> float:
+    """Seconds that a bare read of the fleet's rows takes, 100,000 at once."""
+    from sensors.arrays import numpy_cursor
+
+    begin, pieces = time.perf_counter(), max(fleet.readings // 100_000, 1)
+    edges = [fleet.start + timedelta(seconds=fleet.seconds * n / pieces) for n in range(pieces + 1)]
+    with numpy_cursor() as cursor:
+        for since, until in pairwise(edges):
+            cursor.execute(
+                "SELECT array_agg(sensor_id), array_agg(timestamp), array_agg(value) FROM sensors_reading "
+                "WHERE sensor_id = ANY(%s) AND timestamp >= %s AND timestamp < %s",
+                [fleet.pks, since, until],
+            )
+            cursor.fetchall()
+    return time.perf_counter() - begin
+
+
+def scored(fleet: Fleet) -> tuple[float, float]:
+    """Readings a second scored, and merely read."""
+    fleet.fill_the_past()
+    fleet.store(0, len(fleet.pks))
+    drain()
+    fleet.store(len(fleet.pks), fleet.readings)
+    seconds = drain()
+    count = fleet.readings - len(fleet.pks)
+    _check(fleet)
+    return count / seconds, count / read(fleet)
+
+
+def _check(fleet: Fleet) -> None:
+    """The disturbed sensors have their anomaly, and nothing was left undone."""
+    from mlops.models import Anomaly
+    from sensors.models import Pending
+
+    disturbed = set(fleet.pks[:DISTURBED])
+    found = set(Anomaly.objects.filter(sensor__in=fleet.pks).values_list("sensor", flat=True))
+    assert disturbed <= found, f"{len(disturbed - found)} disturbed sensors have no anomaly."
+    assert not Pending.objects.exists()
+
+
+@contextmanager
+def servers() -> Iterator[None]:
+    """PostgreSQL and Valkey of our own, with an empty platform's tables; nothing else runs."""
+    from sensors import embedded
+
+    with tempfile.TemporaryDirectory(prefix="sm-scoring-", ignore_cleanup_errors=True) as directory:
+        state_dir = Path(directory)
+        state_dir.chmod(0o711)  # The servers' own account must pass through it.
+        os.environ |= {"DJANGO_SETTINGS_MODULE": "config.settings", "STATE_DIR": directory}
+        import django
+
+        with embedded.running(state_dir):
+            django.setup()
+            from django.core.management import call_command
+
+            call_command("migrate", verbosity=0)
+            yield
+
+
+@contextmanager
+def only_scoring() -> Iterator[None]:
+    """Stored batches are work for scoring alone, and are live however long ago they were measured."""
+    from django.test import override_settings
+
+    with override_settings(OUTBOX_CONSUMERS={"score": "mlops.scoring.score_batches"}, LATE_AFTER_SECONDS=10**7):
+        yield
+
+
+def run() -> list[dict[str, Any]]:
+    results = []
+    with servers(), only_scoring():
+        Fleet("first", 10, 10_000).store(0, 10_000)
+        drain()  # Imports and prepared statements.
+        rates = {sensors: scored(Fleet(f"fleet{sensors}", sensors, READINGS)) for sensors in FLEETS}
+        reference = rates[1000][0]
+        for sensors, (rate, bare) in rates.items():
+            name = f"robust statistics, {sensors:,} sensors"
+            goal = STATISTICAL_GOAL if sensors == 1000 else None
+            results.append(row(name, rate, "readings/s", goal, not goal or rate >= goal, bare))
+        for sensors, (rate, _) in rates.items():
+            cost = reference / rate
+            holds = abs(cost - 1) <= CONSTANT_WITHIN
+            results.append(row(f"  cost of a reading, {sensors:,} of 1,000 sensors", cost, "", 1, holds))
+        rate, bare = scored_by_ensemble(Fleet("swinging", 1000, READINGS, swings=5.0))
+        results.append(
+            row("Sub-PCA ensemble, 1,000 sensors", rate, "readings/s", ENSEMBLE_GOAL, rate >= ENSEMBLE_GOAL, bare)
+        )
+    return results
+
+
+def scored_by_ensemble(fleet: Fleet) -> tuple[float, float]:
+    """One model for all sensors of the kind, trained on such a signal, served from the worker's own copy."""
+    from mlops import deployments, training
+    from mlops.detectors.base import Frame
+    from mlops.detectors.ensemble import Ensemble
+    from mlops.models import ModelVersion, Purpose
+    from mlops.registry import copies
+    from mlops.registry.artifact import ModelArtifact, digest, packed
+
+    seconds = np.arange(20_000)
+    noise = np.random.default_rng(3).normal(0, 1, len(seconds))
+    values = 20 + fleet.swings * np.sin(seconds * 2 * np.pi / PERIOD_SECONDS) + noise
+    frame = Frame(seconds * 1_000_000, values[:, None], (fleet.kind,))
+    artifact = ModelArtifact(
+        model=Ensemble().fit(frame),
+        features=frame.channels,
+        threshold=25.0,
+        data_fingerprint="",
+        trained_from=fleet.start,
+        trained_to=fleet.start,
+        metrics=training._described(frame),
+    )
+    content = packed(artifact)
+    version = ModelVersion.objects.create(
+        name="ensemble", version=1, purpose=Purpose.SENSOR_ANOMALY, sha256=digest(content), size_bytes=len(content)
+    )
+    copies.write(version, content)
+    deployments.deploy(version, deployments.Scope(kind=fleet.kind), why="benchmark")
+    return scored(fleet)
