@@ -63,15 +63,13 @@ def _chosen(request: Request, versions: list[ModelVersion]) -> ModelVersion | No
 
 def _question(request: Request, version: ModelVersion, form: Inputs, now: datetime) -> Question:
     """A model of a sensor is asked as if the row were the sensor's next reading: it looks at those before."""
-    rows = [form.row(now)]
     mine = (
         Deployment.objects.in_service().visible_to(request.user).filter(version=version, sensor__isnull=False).first()
     )
     if mine:
-        return Question(
-            "sensor", version=version.pk, deployment=mine.pk, sensor=mine.sensor_id, rows=rows, explain=True
-        )
-    return Question("version", version=version.pk, rows=rows, explain=True)
+        about = {"version": version.pk, "deployment": mine.pk, "sensor": mine.sensor_id}
+        return Question("sensor", **about, rows=form.next_reading(now), explain=True)
+    return Question("version", version=version.pk, rows=form.rows(now), explain=True)
 
 
 def _answer(question: Question) -> dict[str, Any]:
@@ -84,7 +82,7 @@ def _answer(question: Question) -> dict[str, Any]:
         question.explain = False
         said = asking.ask(question)
     found: dict[str, Any] = msgspec.json.decode(said)
-    row: dict[str, Any] = found["rows"][0]
+    row: dict[str, Any] = found["rows"][-1]
     if why := row.get("explanation"):
         # Made of numbers and escaped names.
         row["picture"] = mark_safe(explain.picture(why["contributions"], why["base"]))  # noqa: S308

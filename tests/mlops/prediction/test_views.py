@@ -71,10 +71,10 @@ def test_numbers_are_numbers_words_are_words_and_nothing_is_unknown(operator: Cl
     version = a_version(features=["torque", "grade", "wear"], example={"torque": 1.0})
     form = Inputs({"feature_0": "1,5", "feature_1": "good", "feature_2": "7.5"}, version=version)
     assert form.is_valid()
-    assert form.row(None) == {"torque": 1.5, "grade": "good", "wear": 7.5}
+    assert form.row() == {"torque": 1.5, "grade": "good", "wear": 7.5}
     empty = Inputs({"feature_0": ""}, version=version)
     assert empty.is_valid()
-    assert empty.row(None) == {"torque": None, "grade": None, "wear": None}
+    assert empty.row() == {"torque": None, "grade": None, "wear": None}
 
 
 def test_what_the_pool_refuses_is_said_next_to_its_field() -> None:
