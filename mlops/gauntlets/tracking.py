@@ -2,17 +2,15 @@
 
 import json
 import math
-import re
 import time
 
 from mlops.gauntlets import Result, versions
 from mlops.registry import mlflow_api
-from mlops.registry.versions import experiment
+from mlops.registry.versions import experiment, metric_name
 
 EXPERIMENT = "gauntlets"
 FILE = "result.json"
-# MLflow takes letters, digits and these in names of metrics, and so many metrics at once.
-NOT_IN_NAMES = re.compile(r"[^\w.\-/ ]+")
+# MLflow takes so many metrics at once.
 MOST_AT_ONCE = 1000
 
 
@@ -67,9 +65,6 @@ def _figures(result: Result) -> dict[str, float]:
         for column, value in figures.items()
     }
     named |= {f"gates/{gate.name}": gate.value for gate in result.gates}
-    return {_name(name): float(value) for name, value in named.items() if math.isfinite(value)}
-
-
-def _name(figure: str) -> str:
-    """A percent sign and other signs become words or spaces: MLflow takes a name for a path."""
-    return re.sub(" +", " ", NOT_IN_NAMES.sub(" ", figure.replace("%", "percent").replace("+-", "spread"))).strip()
+    return {
+        metric_name(name.replace("%", "percent")): float(value) for name, value in named.items() if math.isfinite(value)
+    }

@@ -28,7 +28,7 @@ Answer = dict[str, Any]
 # Loading has limits of its own for MLflow and its store; this one is for what unpickling does.
 LOAD_SECONDS = 20.0
 # A sampled explanation asks the model thousands of times, and takes so long for all rows of a question together.
-SAMPLED_SECONDS = 1.6
+SAMPLED_SECONDS = 1.0
 MOST_SAMPLED = 10
 
 

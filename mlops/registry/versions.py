@@ -126,7 +126,7 @@ def _begin_run(artifact: ModelArtifact, purpose: Purpose, name: str, tags: dict[
         "runs/log-batch",
         run_id=run["run_id"],
         metrics=[
-            {"key": _metric_name(key), "value": value, "timestamp": now, "step": 0}
+            {"key": metric_name(key), "value": value, "timestamp": now, "step": 0}
             for key, value in artifact.metrics.items()
         ],
         params=[{"key": key, "value": value} for key, value in parameters.items()],
@@ -135,7 +135,7 @@ def _begin_run(artifact: ModelArtifact, purpose: Purpose, name: str, tags: dict[
     return run
 
 
-def _metric_name(key: str) -> str:
+def metric_name(key: str) -> str:
     """MLflow takes names of metrics for paths, and only some characters."""
     return normpath(re.sub(r"[^\w\-. :/]", "_", key))
 
