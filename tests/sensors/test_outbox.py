@@ -77,16 +77,14 @@ def test_transactions_get_shorter_when_they_take_too_long_and_longer_when_there_
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(outbox, "_piece_readings", {})
-    monkeypatch.setattr(outbox, "FIRST_READINGS", 40_000)
+    monkeypatch.setattr(outbox, "PIECE_READINGS", {LIVE: (10_000, 40_000)})
     for _ in range(20):
         batch(accepted=10_000)
-    claimed = []
-    monkeypatch.setattr(outbox, "PIECE_SECONDS", {LIVE: 0.0})
-    claimed.append(outbox._drain_once("test", consumer, LIVE, 10**9))
-    claimed.append(outbox._drain_once("test", consumer, LIVE, 10**9))
     monkeypatch.setattr(outbox, "PIECE_SECONDS", {LIVE: 1e9})
+    claimed = [outbox._drain_once("test", consumer, LIVE, 10**9) for _ in range(4)]
+    monkeypatch.setattr(outbox, "PIECE_SECONDS", {LIVE: 0.0})
     claimed += [outbox._drain_once("test", consumer, LIVE, 10**9) for _ in range(3)]
-    assert claimed == [4, 2, 1, 2, 4]
+    assert claimed == [1, 2, 4, 4, 4, 2, 1]
 
 
 def test_a_bad_batch_is_found_among_good_ones_and_these_pass() -> None:
