@@ -9,7 +9,7 @@ import sys
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
-from benchmarks import formats, ingest, latency, mqtt, path, scoring, storage
+from benchmarks import formats, ingest, latency, mqtt, path, predict, scoring, storage
 
 BENCHMARKS = {
     "path": path.run,
@@ -23,6 +23,7 @@ BENCHMARKS = {
     "mqtt": mqtt.run,
     "growth": ingest.run_growth,
     "storage": storage.run,
+    "predict": predict.run,
 }
 RESULTS = Path(__file__).with_name("results.json")
 

@@ -391,5 +391,7 @@ LOGGING = {
         "celery.worker.strategy": {"level": "WARNING"},
         "httpx": {"level": "WARNING"},
         "httpcore": {"level": "WARNING"},
+        # Tells five lines of every explanation.
+        "shap": {"level": "WARNING"},
     },
 }

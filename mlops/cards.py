@@ -2,7 +2,7 @@
 MLflow nor the model itself.
 
 Every card: `parameters`, `features`, `threshold`, `data_fingerprint`, `trained_from`, `trained_to`. A detector's,
-besides: `candidates` (name, share found, false events a day, whether it is the built-in one), `found` by kind of fault,
+besides: `candidates` (name, share found, false events a day, whether it was chosen), `found` by kind of fault,
 `scores` of the held-back quarter against the limit, and `importance`.
 """
 
@@ -36,10 +36,9 @@ def of_detector(best: Trial, tried: Sequence[Trial], built_in: str = "") -> dict
     return {
         "candidates": [
             {
-                "name": trial.detector,
+                "name": in_words(trial.detector, built_in),
                 "found": rounded(trial.share_found),
                 "false_per_day": rounded(trial.false_per_day),
-                "built_in": trial.detector == built_in,
                 "chosen": trial is best,
             }
             for trial in tried
@@ -48,6 +47,10 @@ def of_detector(best: Trial, tried: Sequence[Trial], built_in: str = "") -> dict
         "days": rounded(best.days),
         "scores": _scores(best),
     }
+
+
+def in_words(detector: str, built_in: str = "") -> str:
+    return "the built-in detector" if detector == built_in else detector.replace("_", " ")
 
 
 def importance(shares: Mapping[str, float]) -> list[dict[str, Any]]:

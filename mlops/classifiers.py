@@ -160,6 +160,9 @@ class FailureClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         return np.asarray(expit(slope * _log_odds(probabilities) + intercept))
 
     def _values(self, frame: pd.DataFrame) -> NDArray[np.float64]:
+        if not (self.features_[0].words_ or self.derived or self.replaced):
+            # Nothing to do, which takes the steps longer than the members need for a row.
+            return np.asarray(frame[self.columns_].to_numpy(np.float64, na_value=np.nan))
         return np.asarray(self.features_.transform(frame[self.columns_]).to_numpy(np.float64))
 
     def _compare(self, said: Mapping[str, NDArray[np.float64]], labels: NDArray[np.int64]) -> None:
@@ -215,9 +218,10 @@ def _trained(member: Any, values: NDArray[np.float64], labels: NDArray[np.int64]
 
 
 def _failure(member: Any, values: NDArray[np.float64]) -> NDArray[np.float64]:
+    # By ways of their own, which take longer than a single row's answer, boosting makes sure of what it is given, and
+    # the forest hands its trees to a pool, one by one.
     if not isinstance(member, RandomForestClassifier):
-        return np.asarray(member.predict_proba(values)[:, 1])
-    # The forest's own way hands its trees to a pool, one by one, which takes longer than a single row's answer.
+        return np.asarray(member.booster_.predict(values, num_threads=1))
     rows = values.astype(np.float32)
     return np.asarray(sum(tree.tree_.predict(rows)[:, 1] for tree in member.estimators_) / len(member.estimators_))
 

@@ -28,6 +28,8 @@ BACKGROUND_ROWS = 20
 MOST_COALITIONS = 2_000
 # Nearer to each other than this, two answers have no slope to measure between them.
 SMALLEST_STEP = 1e-9
+# Of the picture, in its own units: as wide as a phone's page, with room for a name beside its value.
+BAR_WIDTH, BAR_HEIGHT, LONGEST_NAME = 360, 36, 40
 
 # Building an explainer parses every tree of a forest, which takes longer than using it (shap/shap#5121).
 _explainers: WeakKeyDictionary[Any, Any] = WeakKeyDictionary()
@@ -111,7 +113,8 @@ def rescaled(function: Predict, base: float, contributions: Values) -> tuple[flo
 def picture(contributions: Mapping[str, float], base: float, most: int = 10) -> str:
     """One answer as an SVG bar chart: the features that add most, the rest together, red for more and blue for less.
 
-    `contributions` by feature name, as `Explanation.by_feature` gives them. Colours of text follow the page's.
+    `contributions` by feature name, as `Explanation.by_feature` gives them. Colours of text follow the page's. Narrow
+    enough to be read on a phone: a bar lies below its name.
     """
     ordered = sorted(contributions.items(), key=lambda item: -abs(item[1]))
     shown = ordered[:most]
@@ -120,25 +123,26 @@ def picture(contributions: Mapping[str, float], base: float, most: int = 10) -> 
     answer = base + sum(contributions.values())
     longest = max((abs(value) for _, value in shown), default=0.0) or 1.0
     bars = "".join(_bar(place, name, value, longest) for place, (name, value) in enumerate(shown))
-    height = 24 * len(shown) + 36
+    height = BAR_HEIGHT * len(shown) + 24
     title = f"Answer {answer:.3f}, from {base:.3f} when nothing is known"
     return (
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 640 {height}" role="img" font-family="sans-serif" '
-        f'font-size="13" fill="currentColor"><title>{title}</title>{bars}'
-        f'<line x1="430" y1="0" x2="430" y2="{24 * len(shown)}" stroke="currentColor" stroke-opacity="0.5"/>'
-        f'<text x="8" y="{height - 12}">{title}</text></svg>'
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {BAR_WIDTH} {height}" role="img" '
+        f'font-family="sans-serif" font-size="14" fill="currentColor"><title>{title}</title>{bars}'
+        f'<text x="0" y="{height - 6}">{title}</text></svg>'
     )
 
 
 def _bar(place: int, name: str, value: float, longest: float) -> str:
-    top, width = 24 * place, 120 * abs(value) / longest
-    left = 430 - (width if value < 0 else 0)
-    beside = 430 + (width + 6 if value >= 0 else 6)
+    middle = BAR_WIDTH / 2
+    top, width = BAR_HEIGHT * place, middle * abs(value) / longest
+    left = middle - (width if value < 0 else 0)
     colour = "#c0392b" if value > 0 else "#2e6da4"
+    shown = name if len(name) <= LONGEST_NAME else f"{name[: LONGEST_NAME - 1]}…"
     return (
-        f'<text x="290" y="{top + 16}" text-anchor="end">{escape(name)}</text>'
-        f'<rect x="{left:.1f}" y="{top + 4}" width="{width:.1f}" height="16" fill="{colour}"/>'
-        f'<text x="{beside:.1f}" y="{top + 16}">{value:+.3f}</text>'
+        f'<text x="0" y="{top + 14}">{escape(shown)}</text>'
+        f'<text x="{BAR_WIDTH}" y="{top + 14}" text-anchor="end">{value:+.3f}</text>'
+        f'<rect x="{left:.1f}" y="{top + 19}" width="{width:.1f}" height="10" fill="{colour}"/>'
+        f'<line x1="{middle}" y1="{top + 17}" x2="{middle}" y2="{top + 31}" stroke="currentColor" opacity="0.5"/>'
     )
 
 
@@ -147,7 +151,7 @@ def _of_member(member: Any, values: Values) -> tuple[float, Values]:
     from scipy.special import expit
 
     if hasattr(member, "booster_"):
-        margins = np.asarray(member.predict(values, pred_contrib=True))
+        margins = np.asarray(member.booster_.predict(values, pred_contrib=True, num_threads=1))
         return rescaled(expit, float(margins[0, -1]), margins[:, :-1])
     explainer = _explainers.get(member)
     if explainer is None:

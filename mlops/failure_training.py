@@ -104,7 +104,7 @@ def train(past: Past, tell: Tell = lambda _: None, trees: int = 200) -> Trained:
     )
     return Trained(
         artifact=_artifact(past, features.iloc[learned], model, metrics, replace(past.rows, channels=channels)),
-        example=features.iloc[judged].head().to_numpy(np.float64),
+        example=features.iloc[judged].to_numpy(np.float64),
         card={
             "ways": _ways(model),
             "confusion": answers.confusion(),
@@ -220,7 +220,6 @@ def _artifact(
     past: Past, learned: pd.DataFrame, model: FailureClassifier, metrics: dict[str, float], rows: FailureRows
 ) -> ModelArtifact:
     times = past.times[learned.index]
-    medians = {f"median/{name}": float(value) for name, value in learned.median().items() if np.isfinite(value)}
     content = times.tobytes() + past.labels[learned.index].tobytes() + learned.to_numpy(np.float64).tobytes()
     return ModelArtifact(
         model=model,
@@ -230,14 +229,12 @@ def _artifact(
         trained_from=training.at(times[0]),
         trained_to=training.at(times[-1]),
         preprocessing=rows,
-        metrics=metrics
-        | medians
-        | {"readings": float(len(learned)), "span_seconds": float(times[-1] - times[0]) / 1e6},
+        metrics=metrics | {"readings": float(len(learned)), "span_seconds": float(times[-1] - times[0]) / 1e6},
         parameters={
             "algorithm": _in_words(model.kept_),
             "trees": str(model.trees),
             "horizon_hours": f"{HORIZON / timedelta(hours=1):.0f}",
-            "rows": f"one an hour; windows of {' and '.join(map(str, LENGTHS))} readings, one in five minutes",
+            "windows": f"{' and '.join(map(str, LENGTHS))} readings, one in five minutes; a row an hour",
         },
     )
 

@@ -217,6 +217,11 @@ class ModelVersion(models.Model):
     def __str__(self) -> str:
         return f"{self.name} v{self.version}"
 
+    @property
+    def subject(self) -> str:
+        """The sensor or asset it was learned from, where its tags say so."""
+        return str(self.tags.get("sensor_id") or self.tags.get("asset") or "")
+
 
 class Deployment(models.Model):
     """Which model version serves a sensor, an asset, or a kind of sensors (of one site, or of all), since when and why.

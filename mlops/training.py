@@ -135,4 +135,4 @@ def at(time_us: np.int64) -> datetime:
 
 
 def _name(trial: Trial) -> str:
-    return "the built-in detector" if trial.detector == BUILT_IN else trial.detector.replace("_", " ")
+    return cards.in_words(trial.detector, BUILT_IN)

@@ -1,13 +1,16 @@
 from django.urls import path
 
 from mlops import views
+from mlops.prediction.views import predict
 
 app_name = "mlops"
 urlpatterns = [
     path("validation/", views.validation, name="validation"),
     path("", views.models, name="models"),
+    path("predict/", predict, name="predict"),
     path("train/", views.train, name="train"),
     path("training/", views.training, name="training"),
+    path("versions/<int:pk>/", views.version, name="version"),
     path("<int:pk>/evict/", views.evict, name="evict"),
     path("<int:pk>/withdraw/", views.withdraw, name="withdraw"),
     path("mlflow/", views.mlflow, name="mlflow"),

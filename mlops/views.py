@@ -1,9 +1,9 @@
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import redis
 from django.contrib.auth.decorators import permission_required
-from django.db.models import Count, Q, QuerySet
+from django.db.models import Count, Exists, OuterRef, Q, QuerySet
 from django.http import HttpResponse, HttpResponseBase, JsonResponse
 from django.shortcuts import get_object_or_404, render
 from django.urls import reverse
@@ -11,16 +11,19 @@ from django.utils import timezone
 from django.views.decorators.csrf import csrf_exempt
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
-from mlops import deployments, mlflow_pages, training_runs
+from mlops import deployments, mlflow_pages, pictures, training_runs
 from mlops.hindsight import hindsight
-from mlops.models import Anomaly, Deployment, Purpose, TrainingRun
+from mlops.models import Anomaly, Deployment, ModelVersion, Purpose, TrainingRun
 from mlops.registry import figures
 from sensors.errors import Refused
 from sensors.models import Asset, Sensor
 from sensors.pages import Page, Request, act, overlapping, page_of
-from sensors.wording import for_machines
+from sensors.wording import clock, for_machines
 
 PANEL_ROWS = 10
+MOST_VERSIONS = 20
+# More names than these nobody reads.
+MOST_NAMES = 8
 MAX_MARKS = 500
 HINDSIGHT_DAYS = 180
 # More than these nobody finds in a list; `manage.py train` takes any.
@@ -80,11 +83,56 @@ def models(request: Request) -> HttpResponse:
         "page": page,
         "counted": _with_figures(page),
         "runs": _runs(request),
+        "versions": _versions(request),
         "sensors": _sensors(request)[:MOST_CHOICES],
         "assets": _assets(request)[:MOST_CHOICES],
         "purposes": ASSET_PURPOSES,
     }
     return render(request, "mlops/models.html", context)
+
+
+@require_safe
+@permission_required("mlops.view_modelversion", raise_exception=True)
+def version(request: Request, pk: int) -> HttpResponse:
+    """The card of a model version: what it is, what it learned from, how it did, and what it serves."""
+    rows = ModelVersion.objects.visible_to(request.user).select_related("site")
+    found = get_object_or_404(rows, pk=pk)
+    ledger = list(
+        found.deployments.visible_to(request.user).select_related("sensor", "asset", "site", "by", "ended_by")[
+            :PANEL_ROWS
+        ]
+    )
+    context = {
+        "version": found,
+        "serves": any(row.until is None for row in ledger),
+        "ledger": ledger,
+        "facts": _facts(found),
+        "figures": [(_in_words(key), f"{value:,.4g}") for key, value in found.metrics.items() if "/" not in key],
+        "pictures": pictures.of_card(found.card, found.site.timezone if found.site else UTC),
+        "longest": max((each["share"] for each in found.card.get("importance", [])), default=0) or 1,
+    }
+    return render(request, "mlops/version.html", context)
+
+
+def _facts(version: ModelVersion) -> list[tuple[str, str]]:
+    card, site = version.card, version.site
+    facts = [(_in_words(name), value) for name, value in card.get("parameters", {}).items()]
+    if card:
+        zone = site.timezone if site else UTC
+        times = [datetime.fromisoformat(card[key]) for key in ("trained_from", "trained_to")]
+        facts.append(("Learned from", " to ".join(clock(time, zone) for time in times)))
+        facts.append(("Rows", f"{version.metrics.get('readings', 0):,.0f}"))
+        names = card["features"] if card["feature_count"] <= MOST_NAMES else [f"{card['feature_count']}"]
+        facts.append(("Features", ", ".join(names)))
+        facts.append(("Threshold", f"{card['threshold']:.4g}"))
+        facts.append(("Data fingerprint", card["data_fingerprint"][:16]))
+    facts.append(("File", f"{version.size_bytes / 1024:,.0f} KB, SHA-256 {version.sha256[:16]}"))
+    facts.append(("MLflow run", version.run_id or "–"))
+    return facts
+
+
+def _in_words(name: str) -> str:
+    return name.replace("_", " ").capitalize()
 
 
 @require_safe
@@ -122,6 +170,13 @@ def _assets(request: Request) -> QuerySet[Asset]:
     active = Count("sensors", filter=Q(sensors__status=Sensor.Status.ACTIVE))
     visible: QuerySet[Asset] = Asset.objects.visible_to(request.user)
     return visible.annotate(active=active).filter(active__gte=2).order_by("name", "pk")
+
+
+def _versions(request: Request) -> list[ModelVersion]:
+    """The newest, with whether they serve anything."""
+    serving = Deployment.objects.in_service().filter(version=OuterRef("pk"))
+    rows = ModelVersion.objects.visible_to(request.user).annotate(serves=Exists(serving))
+    return list(rows.select_related("site").order_by("-created_at", "-pk")[:MOST_VERSIONS])
 
 
 def _runs(request: Request) -> list[TrainingRun]:

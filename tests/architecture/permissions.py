@@ -167,7 +167,11 @@ WEB = [
     Row("GET", "mlops:validation", EVERYBODY),
     Row("GET", "mlops:marks", EVERYBODY, of="asset"),
     Row("GET", "mlops:models", ENGINEERS),
+    Row("GET", "mlops:predict", SENDERS),
+    # No pool answers here.
+    Row("POST", "mlops:predict", SENDERS, answers=422, elsewhere=422, send=lambda _: {"feature_0": "20"}),
     Row("GET", "mlops:training", ENGINEERS),
+    Row("GET", "mlops:version", ENGINEERS, of="modelversion"),
     Row("POST", "mlops:train", ENGINEERS, answers=302, send=lambda things: {"sensor": things["sensor"].pk}),
     Row("POST", "mlops:train", ENGINEERS, answers=302, send=lambda things: {"asset": things["asset"].pk}),
     Row("POST", "mlops:evict", ENGINEERS, of="deployment", answers=302),

@@ -70,7 +70,13 @@ def make_things(name: str) -> Things:
         asset=asset, start=NOON, end=NOON + timedelta(hours=1), text=f"{name} stood still.", created_by=user
     )
     version = ModelVersion.objects.create(
-        name=f"{name} model", version=1, purpose="sensor_anomaly", site=plant.site, sha256=name, size_bytes=1
+        name=f"{name} model",
+        version=1,
+        purpose="sensor_anomaly",
+        site=plant.site,
+        sha256=name,
+        size_bytes=1,
+        features=["temperature"],
     )
     deployed = Deployment.objects.create(
         version=version, purpose=version.purpose, site=plant.site, sensor=sensor, since=NOON, by=user, why=name

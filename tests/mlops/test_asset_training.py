@@ -1,5 +1,6 @@
 """Models of a whole asset: learned from its sensors together, and put into service when they find something."""
 
+import json
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import timedelta
@@ -66,7 +67,9 @@ def pump(north: Plant) -> Asset:
 
 
 @pytest.mark.usefixtures("registry")
-def test_what_is_asked_for_is_trained_and_serves_the_asset(pump: Asset, people: dict[str, User]) -> None:
+def test_what_is_asked_for_is_trained_and_serves_the_asset(
+    pump: Asset, people: dict[str, User], mlflow: Server
+) -> None:
     run = training_runs.ask(pump, people["engineer"], Purpose.ASSET_ANOMALY)
     trainer.carry_out(run.pk)
     run.refresh_from_db()
@@ -75,6 +78,8 @@ def test_what_is_asked_for_is_trained_and_serves_the_asset(pump: Asset, people: 
     deployed = Deployment.objects.get()
     assert (deployed.version, deployed.asset, deployed.purpose) == (run.version, pump, Purpose.ASSET_ANOMALY)
     assert versions.by_alias(deployed.version.name, versions.CHAMPION) == deployed.version
+    card = (mlflow.artifacts / deployed.version.path).with_name("card.json")
+    assert json.loads(card.read_text()) == deployed.version.card
     served = loading.load(deployed)
     assert served
     artifact = served.artifact
@@ -93,7 +98,7 @@ def test_it_finds_what_lies_within_the_usual_range_of_every_channel(pump: Asset)
     assert trained.card["found"][trials.RELATION] > 0.5
     assert {each["feature"] for each in trained.card["importance"]} == set(trained.artifact.features)
     assert [each["name"] for each in trained.card["candidates"] if each["chosen"]] == [
-        trained.artifact.parameters["detector"]
+        trained.artifact.parameters["detector"].replace("_", " ")
     ]
 
 
@@ -130,6 +135,33 @@ def test_a_stretch_in_which_a_fault_was_found_is_not_normal(pump: Asset, north: 
     assert len(asset_training.normal_rows(pump, NOW)[1]) == ROWS
 
 
+@pytest.mark.usefixtures("registry")
+def test_a_failed_run_leaves_the_champion_where_it_is(
+    pump: Asset, people: dict[str, User], settings: LazySettings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trained = trainer.learned(pump, Purpose.ASSET_ANOMALY, NOW, str)
+    champion = trainer.put_to_use(pump, Purpose.ASSET_ANOMALY, trained, str)
+    working = settings.MLFLOW_TRACKING_URI
+
+    def fails(*about: Any) -> None:
+        settings.MLFLOW_TRACKING_URI = "http://127.0.0.1:1"
+
+    # MLflow goes away at each step of a run in turn.
+    for step in ("log_model", "set_alias"):
+        original = getattr(versions, step)
+        monkeypatch.setattr(versions, step, lambda *a, original=original, **k: (fails(), original(*a, **k))[1])
+        run = training_runs.ask(pump, people["engineer"], Purpose.ASSET_ANOMALY)
+        trainer.carry_out(run.pk)
+        run.refresh_from_db()
+        assert (run.state, run.version) == (State.FAILED, None)
+        assert "MLflow does not answer" in run.said
+        assert Deployment.objects.in_service().get().version == champion
+        monkeypatch.setattr(versions, step, original)
+        settings.MLFLOW_TRACKING_URI = working
+    versions._aliases.clear()
+    assert versions.by_alias(champion.name, versions.CHAMPION) == champion
+
+
 def test_one_sensor_is_no_asset_to_learn(north: Plant) -> None:
     store(north.vibration, NOW - READINGS * MINUTE, together(READINGS)[0][:-10], HISTORY)
     with pytest.raises(NotEnoughData, match="1 sensors of Pump P-101 have normal readings; 2 are needed"):
@@ -140,6 +172,15 @@ def test_a_sensor_that_was_hardly_ever_heard_has_no_part_in_it(pump: Asset) -> N
     late = Sensor.objects.create(asset=pump, sensor_id="north.p101.new", kind="flow", unit="m³/h")
     store(late, NOW - 100 * MINUTE, np.ones(80), HISTORY)
     assert late.sensor_id not in asset_training.normal_rows(pump, NOW)[1].channels
+
+
+def test_quick_readings_are_averaged_so_that_whole_days_are_learned_from(
+    pump: Asset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(asset_training, "MOST_ROWS", 600)
+    grid, frame = asset_training.normal_rows(pump, NOW)
+    assert grid.step_us == pytest.approx(4 * 60e6, rel=0.01)
+    assert (frame.timestamps[-1] - frame.timestamps[0]) / 60e6 > 0.99 * ROWS
 
 
 def test_a_model_that_cries_wolf_is_not_worth_serving(pump: Asset, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 
+import msgspec
 import pytest
 from celery.exceptions import Retry
 from django.conf import LazySettings
@@ -9,6 +10,8 @@ from django.core.management import call_command
 
 from mlops import demo_models, tasks
 from mlops.models import Deployment, ModelVersion, Purpose
+from mlops.prediction import answering
+from mlops.prediction.questions import Question, Row
 from mlops.registry import loading, mlflow_api
 from sensors import demo
 from sensors.models import Annotation, Asset, Sensor
@@ -52,6 +55,19 @@ def test_the_demo_plant_gets_models_of_every_kind_and_only_once(mlflow: Server, 
     assert served
     assert len(served.artifact.features) == 30
     assert not demo_models.make_next()
+    for each in serving.values():
+        assert_it_answers(each.version)
+
+
+def assert_it_answers(version: ModelVersion) -> None:
+    """It is asked about its own example, with an explanation."""
+    rows: list[Row] = [{**version.example, "timestamp": f"2026-11-01T00:{minute:02}:00Z"} for minute in range(40)]
+    if version.purpose == Purpose.FAILURE:
+        rows = [{**version.example}]
+    said = msgspec.json.decode(answering.answer(Question("version", version=version.pk, rows=rows, explain=True)))
+    assert len(said["rows"]) == len(rows)
+    assert said["rows"][-1]["explanation"]
+    assert not said["rows"][-1].get("failure_predicted")
 
 
 @pytest.mark.usefixtures("plant")

@@ -59,7 +59,6 @@ def test_the_artifact_holds_all_that_is_needed_to_ask_it() -> None:
     times, rows = artifact.preprocessing.of(series)
     assert tuple(rows.columns) == artifact.features
     assert len(artifact.model.predict_proba(rows)) == len(times)
-    assert artifact.metrics[f"median/{artifact.features[0]}"] > 0
 
 
 def test_training_twice_gives_the_same_model() -> None:

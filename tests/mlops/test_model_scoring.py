@@ -10,7 +10,10 @@ from typing import Any
 import numpy as np
 import pytest
 from django.conf import LazySettings
+from django.contrib.auth.models import User
 from django.core.management import CommandError, call_command
+from django.test import Client
+from django.urls import reverse
 from django.utils import timezone
 
 from alerts.models import Alert
@@ -21,6 +24,7 @@ from mlops.registry import copies, loading
 from mlops.registry.artifact import ModelArtifact, digest, packed
 from sensors import outbox
 from sensors.models import Annotation, Pending, Sensor
+from tests.alerts.test_views import text
 from tests.conftest import Plant, make_user
 from tests.mlops.test_scoring import HISTORY, only_scoring, store
 
@@ -93,6 +97,16 @@ def test_a_model_finds_what_lies_within_the_usual_range(vibration: Sensor) -> No
     assert anomaly.evidence["model"] == "v v1"
     assert anomaly.distance.endswith("× limit")
     assert not Baseline.objects.exists()
+
+
+def test_its_alert_leads_to_the_models_page(vibration: Sensor, client: Client, people: dict[str, User]) -> None:
+    version = serve(vibration, trained().artifact).version
+    stuck_in_mid_swing(vibration)
+    drain()
+    client.force_login(people["engineer"])
+    assert reverse("mlops:version", args=[version.pk]) in text(client, Alert.objects.get().get_absolute_url())
+    client.force_login(people["viewer"])
+    assert "/models/versions/" not in text(client, Alert.objects.get().get_absolute_url())
 
 
 def test_without_the_model_nobody_would_have_noticed(vibration: Sensor) -> None:

@@ -16,13 +16,13 @@ from django.conf import LazySettings
 from django.test import Client
 from django.urls import reverse
 
-from mlops.models import ModelVersion
+from mlops.models import ModelVersion, Purpose
 from mlops.prediction import asking
 from mlops.prediction.questions import Question
 from sensors import valkey
 from sensors.errors import Refused
 from tests.conftest import Plant, make_user
-from tests.mlops.prediction.models import Bad, a_classifier, a_line, an_artifact, registered
+from tests.mlops.prediction.models import Bad, a_classifier, a_detector, a_line, an_artifact, registered
 from tests.platform import BASE_DIR, child_environment
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.timeout(240)]
@@ -164,6 +164,28 @@ def test_people_and_programs_ask_at_the_same_address(pool: Pool, client: Client,
     assert (form.status_code, form.json()["code"]) == (415, "unsupported_media_type")
     scores = client.get(reverse("api:sensor-scores", args=[north.temperature.pk]))
     assert (scores.status_code, scores.json()["rows"]) == (200, [])
+
+
+def test_the_page_shows_an_answer_with_its_picture(pool: Pool, client: Client, north: Plant) -> None:
+    version = registered(a_classifier(), site=north.site)
+    client.force_login(make_user("operator", north.site))
+    page = f"{reverse('mlops:predict')}?model={version.pk}"
+    answer = client.post(page, {"feature_0": "2.0", "feature_1": "", "feature_2": "1,0"})
+    assert answer.status_code == 200
+    for words in ("Failure predicted", "<svg", "torque"):
+        assert words in answer.content.decode()
+    wrong = client.post(page, {"feature_0": "much"})
+    assert (wrong.status_code, list(wrong.context["form"].errors)) == (422, ["feature_0"])
+
+
+def test_the_page_asks_a_detector_as_if_the_values_had_been_so_for_a_while(
+    pool: Pool, client: Client, north: Plant
+) -> None:
+    version = registered(a_detector(), site=north.site, purpose=Purpose.ASSET_ANOMALY)
+    client.force_login(make_user("operator", north.site))
+    answer = client.post(f"{reverse('mlops:predict')}?model={version.pk}", {"feature_0": "9", "feature_1": "0"})
+    assert answer.context["answer"]["anomalous"] is True
+    assert "distance from normal" in answer.content.decode()
 
 
 def test_a_killed_process_is_replaced_and_a_killed_pool_leaves_none_behind(pool: Pool) -> None:
