@@ -111,6 +111,16 @@ def test_a_version_from_before_there_were_cards_is_shown_as_far_as_it_is_known(
     assert "2 KB, SHA-256 cdcdcdcd" in page_of(client, people, old)
 
 
+def test_whoever_may_ask_models_sees_their_cards_without_the_ledger(
+    client: Client, north: Plant, people: dict[str, User]
+) -> None:
+    version = registered(north, sensor_trained(), Purpose.SENSOR_ANOMALY)
+    client.force_login(people["operator"])
+    page = text(client, reverse("mlops:version", args=[version.pk]))
+    assert "Beside the others" in page
+    assert "What it serves and served" not in page
+
+
 def test_versions_of_another_site_are_not_shown(
     client: Client, north: Plant, south: Plant, people: dict[str, User]
 ) -> None:
