@@ -29,7 +29,7 @@ def document(results: Iterable[Result]) -> str:
 
 def _section(result: Result) -> str:
     drawn = f"Drawn with the seeds {', '.join(map(str, result.seeds))}."
-    files = f"Data: {len(result.data)} files, SHA-256 of their names and hashes {result.data_sha256[:16]}. "
+    files = f"Files: {len(result.data)}, SHA-256 of their names and hashes {result.data_sha256[:16]}. "
     return f"{table(result)}\n{files if result.data else ''}{drawn}\n"
 
 

@@ -75,6 +75,7 @@ def _served(question: Question) -> Served:
         try:
             if question.deployment and (served := loading.load(_deployment(question.deployment))):
                 return served
+            loading.keep_up()
             version = _known_version(question.version)
             return Served(version, loading.load_version(version))
         except NotLoaded as error:

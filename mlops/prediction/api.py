@@ -2,7 +2,6 @@
 
 from typing import Any
 
-import msgspec
 from django.conf import settings
 from django.http import HttpResponse
 from django.http.request import RawPostDataException
@@ -10,7 +9,6 @@ from django.shortcuts import get_object_or_404
 from django.utils import timezone
 from drf_spectacular.utils import OpenApiExample, OpenApiResponse, extend_schema, extend_schema_field
 from rest_framework import serializers
-from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from mlops.prediction import asking, questions
@@ -183,7 +181,7 @@ class SensorScores(APIView):
             **ASKING,
         },
     )
-    def get(self, request: KnownRequest, id: int) -> Response:
+    def get(self, request: KnownRequest, id: int) -> HttpResponse:
         """The last 24 hours unless `range`, or `from` and `to`, say otherwise.
 
         Readings below QUALITY_THRESHOLD are not scored. The events that were found in such scores, and what became of
@@ -196,7 +194,8 @@ class SensorScores(APIView):
         except ValueError as error:
             raise Refused("invalid_window", str(error), 400) from error
         _require_few(sensor, start, end)
-        return Response(msgspec.json.decode(asking.ask(questions.of_scores(sensor.pk, start, end))))
+        answer = asking.ask(questions.of_scores(sensor.pk, start, end))
+        return HttpResponse(answer, content_type="application/json")
 
 
 def _require_few(sensor: Sensor, start: Any, end: Any) -> None:

@@ -19,7 +19,7 @@ from mlops.measures import LIMIT
 from mlops.models import Anomaly, Baseline, Deployment, ModelVersion, Purpose
 from mlops.prediction import answering, questions
 from mlops.prediction.questions import Question
-from mlops.registry import copies, loading
+from mlops.registry import copies, figures, loading
 from mlops.registry.artifact import ModelArtifact
 from sensors import outbox
 from sensors.errors import Refused
@@ -165,6 +165,16 @@ def test_a_model_that_cannot_be_had_is_said_to_be_that() -> None:
     copies.path_of(version).unlink()
     refused = refusal(version, ROW)
     assert (refused.status, refused.code) == (503, "model_not_loaded")
+
+
+def test_an_evicted_version_is_loaded_anew(monkeypatch: pytest.MonkeyPatch) -> None:
+    version = registered(a_classifier())
+    of(version, ROW)
+    copies.path_of(version).unlink()
+    assert of(version, ROW)["version"] == 1
+    figures.evict(version.pk)
+    monkeypatch.setattr(figures, "_passed_on", 0.0)
+    assert refusal(version, ROW).code == "model_not_loaded"
 
 
 @pytest.fixture
