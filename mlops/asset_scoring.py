@@ -22,7 +22,7 @@ from django.utils import timezone
 from numpy.typing import NDArray
 
 from alerts.models import Alert
-from mlops import deployments, recording
+from mlops import deployments, recording, withdrawal
 from mlops.context import circumstances_of_asset
 from mlops.detectors.base import Frame
 from mlops.events import Circumstances, Look, find_events
@@ -247,7 +247,8 @@ def _settled_after(asset: Asset) -> int:
     """From when on (microseconds UTC) readings may open a new event: a moment after the last alert was resolved."""
     recently = timezone.now() - timedelta(seconds=settings.LATE_AFTER_SECONDS) - SETTLING
     resolved = Alert.objects.filter(dedup_key=recording.cause_of_asset(asset.pk), resolved_at__gt=recently)
-    last = resolved.filter(historical=False, normal_since=None).aggregate(last=Max("resolved_at"))["last"]
+    resolved = resolved.filter(withdrawal.still_founded(), historical=False, normal_since=None)
+    last = resolved.aggregate(last=Max("resolved_at"))["last"]
     return _us(last + SETTLING) if last else 0
 
 

@@ -1,14 +1,14 @@
 """A model of a whole asset, learned from the normal past of its sensors on one grid."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import datetime
 
 import numpy as np
 
-from mlops import cards, training, trials
+from mlops import calibration, cards, training, trials
 from mlops.detectors.base import Frame, NotEnoughData
 from mlops.detectors.channels import KNOWN_SHARE
-from mlops.grid import Grid
+from mlops.grid import Grid, Series
 from mlops.training import Trained
 from sensors.models import Asset
 
@@ -16,6 +16,8 @@ CANDIDATES = ("asset_ensemble", "mahalanobis", "pca_t2q", "kmeans_ad")
 FEWEST_SENSORS = 2
 FEWEST_ROWS = 500
 MOST_ROWS = 20_000
+# The rows cover so many days, if that many are there: quick readings are averaged, so that night and weekend are known.
+COVERED_US = 7 * calibration.DAY_US
 
 
 def train(grid: Grid, frame: Frame, tell: Callable[[str], None] = lambda _: None) -> Trained:
@@ -28,11 +30,12 @@ def train(grid: Grid, frame: Frame, tell: Callable[[str], None] = lambda _: None
         raise NotEnoughData(f"{len(frame)} normal rows are too few; {FEWEST_ROWS} are needed.")
     tried = trials.run(frame, CANDIDATES, tell)
     # One that keeps within its false events goes before all that do not.
-    best, *others = sorted(tried, key=lambda trial: not trial.is_quiet)
+    tried.sort(key=lambda trial: not trial.is_quiet)
+    best = tried[0]
     medians, spreads = np.nanmedian(frame.values, axis=0).tolist(), trials.spreads(frame).tolist()
     described = {f"median/{name}": median for name, median in zip(frame.channels, medians, strict=True)}
     described |= {f"spread/{name}": spread for name, spread in zip(frame.channels, spreads, strict=True)}
-    said = training.in_words([best, *others])
+    said = training.in_words(tried)
     serves = best.is_quiet and best.share_found > 0
     return Trained(
         artifact=training.artifact_of(best, tried, frame, described, preprocessing=grid),
@@ -55,13 +58,19 @@ def normal_rows(asset: Asset, now: datetime, days: int = training.DAYS) -> tuple
         if len(found[0]) >= 2:
             series[sensor.sensor_id] = found
     if len(series) >= FEWEST_SENSORS:
-        frame = Grid.learn(series).frame(series).part(slice(-MOST_ROWS, None))
+        frame = _grid(series).frame(series).part(slice(-MOST_ROWS, None))
         known = np.mean(~np.isnan(frame.values), axis=0) >= KNOWN_SHARE
         series = {name: series[name] for name, enough in zip(frame.channels, known, strict=True) if enough}
     if len(series) < FEWEST_SENSORS:
         raise NotEnoughData(f"{len(series)} sensors of {asset} have normal readings; {FEWEST_SENSORS} are needed.")
-    grid = Grid.learn(series)
+    grid = _grid(series)
     return grid, grid.frame(series).part(slice(-MOST_ROWS, None))
+
+
+def _grid(series: Mapping[str, Series]) -> Grid:
+    first = min(timestamps[0] for timestamps, _ in series.values())
+    last = max(timestamps[-1] for timestamps, _ in series.values())
+    return Grid.learn(series, shortest_step_us=int(min(last - first, COVERED_US)) // MOST_ROWS)
 
 
 def _importance(best: trials.Trial, frame: Frame) -> list[dict[str, object]]:

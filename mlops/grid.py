@@ -26,13 +26,13 @@ class Grid:
     tolerances_us: dict[str, int]
 
     @classmethod
-    def learn(cls, series: Mapping[str, Series]) -> Self:
-        """The grid of these sensors: the step is the median of their cadences.
+    def learn(cls, series: Mapping[str, Series], shortest_step_us: int = 1) -> Self:
+        """The grid of these sensors: the step is the median of their cadences, or the shortest one if that is longer.
 
         Raises NotEnoughData when a sensor has fewer than two readings.
         """
         cadences = {channel: cadence_us(timestamps) for channel, (timestamps, _) in series.items()}
-        step = round(float(np.median(list(cadences.values()))))
+        step = max(round(float(np.median(list(cadences.values())))), shortest_step_us)
         return cls(step, {channel: MISSED_READINGS * max(each, step) for channel, each in cadences.items()})
 
     def frame(self, series: Mapping[str, Series], until_us: int | None = None) -> Frame:

@@ -26,7 +26,7 @@ LIMIT = 4.0
 SHORT_HISTORY_FACTOR = 3.0
 # What a model of a sensor has to say of the readings it learned from, among its metrics.
 LEARNED = {"median", "spread", "readings", "span_seconds"}
-# An asset's scores are the same to so many decimals, whatever the piece that was scored.
+# A model's scores are the same to so many decimals, whatever the piece that was scored: products of matrices are not.
 SCORE_DECIMALS = 6
 # A reading is judged by the consecutive ones it belongs to; so many.
 N = 5
@@ -261,5 +261,6 @@ def asset_scores(artifact: ModelArtifact, frame: Frame) -> Floats:
 def model_scores(artifact: ModelArtifact, timestamps: Times, values: Floats) -> Floats:
     """Scores in thresholds of the model, negative where the value lies below what was usual in training."""
     detector: Detector = artifact.model
-    scores = detector.score(Frame(timestamps, values[:, None], artifact.features)) / artifact.threshold
+    found = detector.score(Frame(timestamps, values[:, None], artifact.features))
+    scores = np.round(found / artifact.threshold, SCORE_DECIMALS)
     return np.where(values < artifact.metrics["median"], -scores, scores)

@@ -44,16 +44,19 @@ def record_of_asset(asset: Asset, sensors: Mapping[str, Sensor], event: Event, h
 
 
 def weigh_again(anomaly: Anomaly, events: Sequence[Event], reason: str, historical: bool) -> None:
-    """The readings of an anomaly have changed, and these events are in them now: keep it as they are, or set it aside
-    if there are none.
+    """The readings of an anomaly have changed, and these events are in them now: keep it as the first of them, record
+    the others if it has fallen apart, or set it aside if there are none.
     """
     if not events:
         withdrawal.withdraw(anomaly, "values stand", reason)
         return
-    describe(anomaly, joined(events))
+    first, *others = sorted(events, key=lambda event: event.start)
+    describe(anomaly, first)
     tell(anomaly, historical)
     anomaly.save()
     withdrawal.resolve_unfounded(anomaly.alert, reason)
+    for event in others:
+        _join(event, [Anomaly(sensor=anomaly.sensor, asset=anomaly.asset, historical=anomaly.historical)], historical)
 
 
 def _join(event: Event, rows: list[Anomaly], historical: bool) -> None:

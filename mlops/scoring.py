@@ -19,7 +19,7 @@ from django.utils import timezone
 from numpy.typing import NDArray
 
 from alerts.models import Alert
-from mlops import asset_scoring, baselines, deployments, recording, withdrawal
+from mlops import asset_scoring, baselines, deployments, late, recording, withdrawal
 from mlops.context import circumstances_of
 from mlops.events import EVENT_GAP, Circumstances, Event, find_events
 from mlops.measures import ByBaseline, ByModel, Measure, N, at_their_limits, is_of_a_sensor
@@ -39,6 +39,7 @@ logger = logging.getLogger(__name__)
 SETTLING = timedelta(minutes=1)
 CORRECTED = "Values it rested on were corrected."
 DOUBTED = "Values it rested on proved to be wrong."
+LATE = "Readings that came in later show that it was none."
 
 
 def score_batches(batches: list[ReadingBatch]) -> None:
@@ -56,6 +57,7 @@ def score_batches(batches: list[ReadingBatch]) -> None:
         until = _datetime(max(span.last for span in spans))
         _weigh_again(withdrawal.doubted(sensors, since, until), DOUBTED, historical)
     events = list(_events(spans, {} if historical else _settled_after(sensors)))
+    _weigh_again(late.overtaken(spans, events, _context), LATE, historical)
     found_in = Sensor.objects.select_related("asset__site").in_bulk({sensor for sensor, _ in events})
     for sensor, event in events:
         recording.record(found_in[sensor], event, historical)
@@ -115,6 +117,7 @@ def _settled_after(sensors: set[int]) -> dict[int, int]:
     recently = timezone.now() - timedelta(seconds=settings.LATE_AFTER_SECONDS) - SETTLING
     resolved = (
         Alert.objects.filter(
+            withdrawal.still_founded(),
             sensor__in=any_of(sensors),
             dedup_key__startswith="anomaly:sensor:",
             historical=False,
@@ -153,6 +156,11 @@ def _served(sensors: set[int]) -> dict[int, Served]:
             logger.error("%s is no model of a sensor; %s serves instead", deployment, loading.BUILT_IN)
             figures.trouble(deployment.pk, "it is no model of a sensor", loading.BUILT_IN)
     return found
+
+
+def _context(sensors: set[int]) -> int:
+    """So many readings have a say in a score of these sensors and in whether it counts."""
+    return max((served.artifact.model.context for served in _served(sensors).values()), default=0) + N - 1
 
 
 def _by_baseline(spans: list[Span]) -> Iterator[tuple[Span, Measure]]:

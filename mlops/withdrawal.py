@@ -41,6 +41,11 @@ def resolve_unfounded(alert: Alert | None, reason: str) -> None:
         lifecycle.resolve(alert, reason=reason)
 
 
+def still_founded() -> Exists:
+    """A condition for alerts: not all that spoke for them was withdrawn, so their end says something of the machine."""
+    return Exists(Anomaly.objects.filter(alert=OuterRef("pk")).exclude(circumstances=Anomaly.Circumstances.WITHDRAWN))
+
+
 def doubted(sensors: Collection[int], since: datetime, until: datetime) -> AnomalyQuerySet:
     """What was found in these sensors' readings from `since` to `until` although the reading at its peak is masked by
     now, and whatever an unresolved alert of theirs rests on.

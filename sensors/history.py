@@ -164,3 +164,39 @@ def spans(wanted: list[Span], context: int) -> Rows:
     order = np.lexsort((timestamps, numbers))
     edges = np.searchsorted(numbers[order], np.arange(1, len(wanted) + 2))
     return Rows(timestamps[order], values[order], edges)
+
+
+def reaches(wanted: list[Span], count: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """When the `count`-th good reading before each span was, and the one after it, or the last that there is."""
+    columns = np.array(wanted, np.int64).reshape(-1, 3).T
+    with numpy_cursor() as cursor:
+        cursor.execute(
+            """
+            SELECT array_agg(coalesce(b.at, s.first) ORDER BY s.number),
+                array_agg(coalesce(a.at, s.last) ORDER BY s.number)
+            FROM unnest(%(sensors)s, %(firsts)s, %(lasts)s) WITH ORDINALITY AS s(sensor, first, last, number)
+            CROSS JOIN LATERAL (
+                SELECT min(timestamp) AS at FROM (
+                    SELECT timestamp FROM sensors_reading
+                    WHERE sensor_id = s.sensor AND timestamp < s.first AND quality >= %(quality)s
+                    ORDER BY timestamp DESC LIMIT %(count)s
+                ) AS before
+            ) b
+            CROSS JOIN LATERAL (
+                SELECT max(timestamp) AS at FROM (
+                    SELECT timestamp FROM sensors_reading
+                    WHERE sensor_id = s.sensor AND timestamp > s.last AND quality >= %(quality)s
+                    ORDER BY timestamp LIMIT %(count)s
+                ) AS after
+            ) a
+            """,
+            {
+                "sensors": Bigints(columns[0]),
+                "firsts": Timestamps(columns[1]),
+                "lasts": Timestamps(columns[2]),
+                "quality": settings.QUALITY_THRESHOLD,
+                "count": count,
+            },
+        )
+        [(before, after)] = cursor.fetchall()
+    return before, after

@@ -10,6 +10,7 @@ Live batches and history have tasks and workers of their own, so that months of 
 import logging
 import time
 from collections.abc import Callable
+from datetime import timedelta
 from typing import NamedTuple
 
 import numpy as np
@@ -37,16 +38,17 @@ TASKS = {Mode.LIVE: "sensors.tasks.drain", Mode.HISTORY: "sensors.tasks.drain_hi
 # Batches claimed together are merged by the consumer; these bound one transaction's memory. Batches of history are
 # large, and what one worker has locked no other can take.
 MAX_BATCHES = {Mode.LIVE: 500, Mode.HISTORY: 10}
-FEWEST_READINGS, MOST_READINGS = 10_000, 500_000
 # How long a transaction may take is bounded by claiming half as many readings after one that took longer, and twice as
 # many after one that took less than half of it: a reading costs some consumers and models a hundred times what it
-# costs others, and what many sensors cost is shared by more readings. Live readings of the same sensors wait for
-# history's locks.
-PIECE_SECONDS = {Mode.LIVE: 1.0, Mode.HISTORY: 0.3}
-FIRST_READINGS = 100_000
+# costs others, and what ten thousand sensors cost is shared by more readings. Live readings of the same sensors wait
+# for history's locks.
+PIECE_SECONDS = {Mode.LIVE: 2.0, Mode.HISTORY: 0.3}
+PIECE_READINGS = {Mode.LIVE: (100_000, 500_000), Mode.HISTORY: (20_000, 100_000)}
 # A task ends after this long, so that heartbeats and other consumers get their turn between two pieces of a large
 # import.
 TURN_SECONDS = 1.0
+# Live work that has waited for so long is behind; what is done in the background gives way to it for so long.
+BEHIND, GIVE_WAY_SECONDS = timedelta(seconds=0.5), 3.0
 # With no worker listening, one reminder in this many seconds waits in the queue, not one per batch.
 NUDGE_SECONDS = 5
 EMPTY = np.empty(0, np.int64)
@@ -99,12 +101,23 @@ def drain(consumer: str, *modes: Mode) -> int:
     return done
 
 
+def give_way() -> None:
+    """Wait until no live work is behind, but not for longer than a few seconds: history gets done in the end.
+
+    Its worker has a lower priority than others, but the database does as much for it as for them.
+    """
+    deadline = time.monotonic() + GIVE_WAY_SECONDS
+    live = Pending.objects.waiting().filter(live=True)
+    while time.monotonic() < deadline and live.filter(due_at__lt=timezone.now() - BEHIND).exists():
+        time.sleep(0.1)
+
+
 def _nudge_mark(consumer: str, mode: Mode) -> str:
     return f"nudge:{consumer}:{mode}"
 
 
 def _drain_once(consumer: str, work: Consumer, mode: Mode, newest: int) -> int:
-    most = _piece_readings.get((consumer, mode), FIRST_READINGS)
+    most = _piece_readings.get((consumer, mode), PIECE_READINGS[mode][0])
     begun = time.monotonic()
     with transaction.atomic():
         rows = _claim(consumer, mode, newest, most)
@@ -122,10 +135,11 @@ def _drain_once(consumer: str, work: Consumer, mode: Mode, newest: int) -> int:
 
 def _next_piece(rows: list[Pending], most: int, mode: Mode, seconds: float) -> int:
     """How many readings to claim next, after `rows` of at most `most` readings took so long."""
+    fewest, limit = PIECE_READINGS[mode]
     if seconds > PIECE_SECONDS[mode]:
-        return max(most // 2, FEWEST_READINGS)
+        return max(most // 2, fewest)
     is_full = sum(row.batch.accepted for row in rows) >= most
-    return min(most * 2, MOST_READINGS) if is_full and seconds < PIECE_SECONDS[mode] / 2 else most
+    return min(most * 2, limit) if is_full and seconds < PIECE_SECONDS[mode] / 2 else most
 
 
 def _due(consumer: str, mode: Mode) -> PendingQuerySet:

@@ -4,14 +4,18 @@ Gates and protocols are those of docs/benchmarks.md. A gauntlet is a module with
 """
 
 import hashlib
+import json
 import operator
+import platform
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from dataclasses import dataclass, field
-from importlib import import_module
+from importlib import import_module, metadata
 from pathlib import Path
 from typing import Any
 
 NAMES = ("ai4i", "pump_table", "nab", "skab", "univariate", "validation", "synthetic")
+PACKAGES = ("numpy", "scipy", "pandas", "scikit-learn", "lightgbm", "TSB-AD")
 
 Number = float | int
 
@@ -35,6 +39,7 @@ class Gate:
 class Result:
     """What a gauntlet measured. `data` names the files by their SHA-256; `metrics` and `baselines` are
     {row: {column: number}}: ours, and the trivial or published ones under the same protocol. `notes` are sentences.
+    `seeds`: everything drawn was drawn with these.
     """
 
     name: str
@@ -43,6 +48,12 @@ class Result:
     baselines: dict[str, dict[str, Number]]
     gates: list[Gate]
     notes: list[str] = field(default_factory=list)
+    seeds: tuple[int, ...] = (0,)
+
+    @property
+    def data_sha256(self) -> str:
+        """Of the names and hashes of all files."""
+        return hashlib.sha256(json.dumps(self.data, sort_keys=True).encode()).hexdigest()
 
     def as_json(self) -> dict[str, Any]:
         gates = [{"name": g.name, "value": g.value, "goal": g.goal, "holds": g.holds} for g in self.gates]
@@ -53,7 +64,18 @@ class Result:
             "baselines": self.baselines,
             "gates": gates,
             "notes": self.notes,
+            "seeds": self.seeds,
+            "versions": versions(),
         }
+
+
+def versions() -> dict[str, str]:
+    """Of what the figures hang on: Python and the packages that compute, those that are installed."""
+    found = {"Python": platform.python_version()}
+    for package in PACKAGES:
+        with suppress(metadata.PackageNotFoundError):
+            found[package] = metadata.version(package)
+    return found
 
 
 def run(name: str, data: Path) -> Result:

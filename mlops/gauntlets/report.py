@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 
-from mlops.gauntlets import Number, Result
+from mlops.gauntlets import Number, Result, versions
 
 _INTRODUCTION = """# Benchmarks
 
@@ -23,7 +23,14 @@ def table(result: Result) -> str:
 
 
 def document(results: Iterable[Result]) -> str:
-    return "\n".join([_INTRODUCTION, *(table(result) for result in results)])
+    with_what = ", ".join(f"{package} {version}" for package, version in versions().items())
+    return "\n".join([_INTRODUCTION, f"Measured with {with_what}.\n", *(_section(result) for result in results)])
+
+
+def _section(result: Result) -> str:
+    drawn = f"Drawn with the seeds {', '.join(map(str, result.seeds))}."
+    files = f"Files: {len(result.data)}, SHA-256 of their names and hashes {result.data_sha256[:16]}. "
+    return f"{table(result)}\n{files if result.data else ''}{drawn}\n"
 
 
 def _cells(figures: dict[str, Number], columns: list[str]) -> list[str]:

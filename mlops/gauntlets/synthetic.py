@@ -87,7 +87,7 @@ def run(data: Path) -> Result:
         "fixed 3 sigma, each sensor alone": figures(plants, map(three_sigma, plants)),
         "always": figures(plants, map(always, plants)),
     }
-    return Result("synthetic", {}, ours, trivial, gates(*ours.values()), NOTES)
+    return Result("synthetic", {}, ours, trivial, gates(*ours.values()), NOTES, SEEDS)
 
 
 def gates(built_in: dict[str, Number], asset: dict[str, Number]) -> list[Gate]:

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
@@ -20,6 +21,7 @@ from mlops.detectors import windows
 from mlops.detectors.base import Detector, Frame, NotEnoughData
 from mlops.gauntlets import Gate, Number, Result, fingerprints, nab
 from mlops.gauntlets.nab_score import probation
+from mlops.leaks import clock_check
 
 Floats = NDArray[np.float64]
 
@@ -130,6 +132,7 @@ def _skab(folder: Path) -> Iterator[Series]:
         labels = np.array([float(row["anomaly"]) for row in rows]).astype(np.int64)
         for channel in sorted(rows[0].keys() - set(SKAB_NOT_SENSORS)):
             values = np.array([[float(row[channel])] for row in rows])
+            clock_check(pd.DataFrame({channel: values[:, 0]}))
             if labels.any():
                 yield Series(f"SKAB {channel}", Frame(stamps, values, (channel,)), labels, SKAB_TRAINING_ROWS)
 

@@ -108,7 +108,7 @@ def _begin_run(artifact: ModelArtifact, purpose: Purpose, name: str, tags: dict[
     run = mlflow_api.call(
         "POST",
         "runs/create",
-        experiment_id=_experiment(purpose.value),
+        experiment_id=experiment(purpose.value),
         run_name=name,
         start_time=now,
         tags=[{"key": key, "value": value} for key, value in tags.items()],
@@ -126,7 +126,7 @@ def _begin_run(artifact: ModelArtifact, purpose: Purpose, name: str, tags: dict[
         "runs/log-batch",
         run_id=run["run_id"],
         metrics=[
-            {"key": _metric_name(key), "value": value, "timestamp": now, "step": 0}
+            {"key": metric_name(key), "value": value, "timestamp": now, "step": 0}
             for key, value in artifact.metrics.items()
         ],
         params=[{"key": key, "value": value} for key, value in parameters.items()],
@@ -135,12 +135,13 @@ def _begin_run(artifact: ModelArtifact, purpose: Purpose, name: str, tags: dict[
     return run
 
 
-def _metric_name(key: str) -> str:
+def metric_name(key: str) -> str:
     """MLflow takes names of metrics for paths, and only some characters."""
     return normpath(re.sub(r"[^\w\-. :/]", "_", key))
 
 
-def _experiment(name: str) -> str:
+def experiment(name: str) -> str:
+    """The key of MLflow's experiment of this name, made where there is none. Raises mlflow_api.Unavailable."""
     try:
         return str(
             mlflow_api.call("GET", "experiments/get-by-name", experiment_name=name)["experiment"]["experiment_id"]

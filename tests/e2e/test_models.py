@@ -85,6 +85,14 @@ def test_the_page_fits_and_says_what_serves_what_and_in_whose_place(page: Page, 
     assert works.health().json()["checks"]["models"] == {"state": "degraded", "not_loaded": 1}
 
 
+def test_a_versions_page_fits_and_says_what_it_served(page: Page) -> None:
+    page.goto("/models/")
+    page.get_by_role("region", name="Versions").get_by_role("link", name="works pump v1").click()
+    expect(page.get_by_role("heading", name="works pump v1")).to_be_visible()
+    expect(page.get_by_role("row", name=re.compile("every vibration sensor"))).to_contain_text("In service")
+    assert_nothing_sticks_out(page)
+
+
 def test_an_admin_finds_the_model_in_mlflows_own_pages(page: Page) -> None:
     page.goto("/models/")
     page.get_by_role("link", name="Open MLflow").click()

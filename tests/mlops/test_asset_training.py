@@ -1,5 +1,6 @@
 """Models of a whole asset: learned from its sensors together, and put into service when they find something."""
 
+import json
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import timedelta
@@ -66,7 +67,9 @@ def pump(north: Plant) -> Asset:
 
 
 @pytest.mark.usefixtures("registry")
-def test_what_is_asked_for_is_trained_and_serves_the_asset(pump: Asset, people: dict[str, User]) -> None:
+def test_what_is_asked_for_is_trained_and_serves_the_asset(
+    pump: Asset, people: dict[str, User], mlflow: Server
+) -> None:
     run = training_runs.ask(pump, people["engineer"], Purpose.ASSET_ANOMALY)
     trainer.carry_out(run.pk)
     run.refresh_from_db()
@@ -75,6 +78,8 @@ def test_what_is_asked_for_is_trained_and_serves_the_asset(pump: Asset, people: 
     deployed = Deployment.objects.get()
     assert (deployed.version, deployed.asset, deployed.purpose) == (run.version, pump, Purpose.ASSET_ANOMALY)
     assert versions.by_alias(deployed.version.name, versions.CHAMPION) == deployed.version
+    card = (mlflow.artifacts / deployed.version.path).with_name("card.json")
+    assert json.loads(card.read_text()) == deployed.version.card
     served = loading.load(deployed)
     assert served
     artifact = served.artifact
@@ -167,6 +172,15 @@ def test_a_sensor_that_was_hardly_ever_heard_has_no_part_in_it(pump: Asset) -> N
     late = Sensor.objects.create(asset=pump, sensor_id="north.p101.new", kind="flow", unit="m³/h")
     store(late, NOW - 100 * MINUTE, np.ones(80), HISTORY)
     assert late.sensor_id not in asset_training.normal_rows(pump, NOW)[1].channels
+
+
+def test_quick_readings_are_averaged_so_that_whole_days_are_learned_from(
+    pump: Asset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(asset_training, "MOST_ROWS", 600)
+    grid, frame = asset_training.normal_rows(pump, NOW)
+    assert grid.step_us == pytest.approx(4 * 60e6, rel=0.01)
+    assert (frame.timestamps[-1] - frame.timestamps[0]) / 60e6 > 0.99 * ROWS
 
 
 def test_a_model_that_cries_wolf_is_not_worth_serving(pump: Asset, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -13,8 +13,9 @@ from django.utils import timezone
 from alerts import lifecycle
 from alerts.models import Alert, Severity, State
 from maintenance.models import Verdict
-from mlops import context, recording
+from mlops import capsule, context, recording
 from mlops.models import Anomaly, ValidationPolicy
+from mlops.validation import Parameters
 from sensors import outbox
 from sensors.models import Asset, Sensor, SensorProfile
 from tests.conftest import Plant, make_user
@@ -125,6 +126,13 @@ def test_a_short_event_right_after_the_machine_stopped_is_doubted(vibration: Sen
     assert said["detail"] == "The machine stopped at the time, as Motor current shows."
     assert not said["passed"]
     assert found.decision != Anomaly.Decision.CREDIBLE
+
+
+def test_so_is_an_event_of_the_whole_asset(vibration: Sensor, now: datetime) -> None:
+    current_of(vibration.asset, now, running(48, stopped=10))
+    event = capsule.event_of(deviate(vibration, now - 9 * MINUTE, [1.4] * 8))
+    candidate = context.candidate_of_asset(vibration.asset, event, Parameters())
+    assert (candidate.change, candidate.shown_by) == ("stopped", "Motor current")
 
 
 def test_what_began_before_the_machine_stopped_may_be_why_it_stopped(vibration: Sensor, now: datetime) -> None:

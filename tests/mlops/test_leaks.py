@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mlops.leaks import LABEL, LeakFound, find_leaks, leak_check
+from mlops.leaks import LABEL, LeakFound, clock_check, find_leaks, leak_check
 
 ROWS = 600
 
@@ -114,3 +114,15 @@ def test_the_refusal_names_every_column_and_its_reason() -> None:
     with pytest.raises(LeakFound, match=r"cause: .* known only after the event\. row: .* row number") as refused:
         leak_check(frame.assign(cause=labels, row=np.arange(ROWS)), labels)
     assert {leak.column for leak in refused.value.leaks} == {"cause", "row"}
+
+
+@pytest.mark.parametrize(
+    "clock",
+    [np.arange(ROWS), np.arange(ROWS) * 60.0 + 3, -np.arange(ROWS), np.arange(ROWS) % 50],
+    ids=["row number", "elapsed time", "time left", "time in the cycle"],
+)
+def test_inputs_of_a_detector_may_not_tell_the_time(clock: np.ndarray) -> None:
+    measured = honest()[0][["vibration", "temperature"]]
+    clock_check(measured)
+    with pytest.raises(LeakFound, match="elapsed"):
+        clock_check(measured.assign(elapsed=clock))

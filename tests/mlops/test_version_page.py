@@ -80,7 +80,7 @@ def test_a_classifiers_card_shows_curve_reliability_and_counts(
 ) -> None:
     version = registered(north, failures_trained(), Purpose.FAILURE, tags={"data": "simulated"})
     page = page_of(client, people, version)
-    for words in ("Simulated data", "Precision (up) by recall (right)", "What came true (up)", "Warned", "Silent"):
+    for words in ("Simulated data", "Precision (up) by recall (right)", "What came true (up)", "Warned", "Was silent"):
         assert words in page
     cells = version.card["confusion"]
     assert f"{cells['not_said_and_not_so']:,}" in page

@@ -9,6 +9,7 @@ from django.conf import settings
 
 from mlops.gauntlets import skab
 from mlops.gauntlets.injected import faults
+from mlops.leaks import LeakFound
 
 ROWS = 1150
 FAULTY = slice(600, 900)
@@ -63,6 +64,16 @@ def test_without_a_fault_free_file_there_are_no_injected_faults(tmp_path: Path) 
 def test_a_folder_without_labels_is_refused(tmp_path: Path) -> None:
     write(tmp_path / "skab" / "anomaly-free" / "anomaly-free.csv", 1, None)
     with pytest.raises(FileNotFoundError):
+        skab.run(tmp_path)
+
+
+def test_a_column_that_tells_the_time_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "skab" / "valve1" / "1.csv"
+    write(path, 1, FAULTY, 3.0)
+    header, *rows = path.read_text().splitlines()
+    with_clock = [f"{row};{number}" for number, row in enumerate(rows)]
+    path.write_text("\n".join([f"{header};Elapsed", *with_clock]))
+    with pytest.raises(LeakFound, match="Elapsed"):
         skab.run(tmp_path)
 
 
