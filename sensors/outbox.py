@@ -101,6 +101,12 @@ def drain(consumer: str, *modes: Mode) -> int:
     return done
 
 
+def with_history() -> list[str]:
+    """The consumers for which history waits, in the order of the settings: mostly none, every second."""
+    waiting = set(Pending.objects.waiting().filter(live=False).values_list("consumer", flat=True).distinct())
+    return [consumer for consumer in settings.OUTBOX_CONSUMERS if consumer in waiting]
+
+
 def give_way() -> None:
     """Wait until no live work is behind, but not for longer than a few seconds: history gets done in the end.
 

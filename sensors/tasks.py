@@ -31,7 +31,7 @@ def sweep() -> None:
 @shared_task
 def sweep_history() -> None:
     """Find history that waits to be worked on."""
-    for consumer in settings.OUTBOX_CONSUMERS:
+    for consumer in outbox.with_history():
         outbox.give_way()
         outbox.drain(consumer, Mode.HISTORY)
 
