@@ -44,14 +44,14 @@ class AskedSerializer(serializers.Serializer[Any]):
         required=False,
         help_text=f"1 to {questions.MOST_ROWS} rows, with `explain` {questions.MOST_EXPLAINED}: a value for each "
         "feature, null where it is unknown. Detectors also want the `timestamp` of each, in rising order. Not needed "
-        "with `sensor`.",
+        "with `sensor` and `asset`.",
     )
     newest = serializers.IntegerField(
         required=False,
         default=questions.NEWEST,
         min_value=1,
         max_value=questions.MOST_NEWEST,
-        help_text="With `sensor` and without `rows`: so many of its newest stored readings.",
+        help_text="Without `rows`: so many of the newest stored readings of the sensor, or rows made of the asset's.",
     )
     explain = serializers.BooleanField(required=False, default=False)
 
@@ -82,6 +82,7 @@ class PredictedSerializer(serializers.Serializer[Any]):
     model = serializers.CharField(help_text="Who answered; `the built-in detector` where no model serves.")
     version = serializers.IntegerField(allow_null=True)
     sensor = serializers.IntegerField(required=False)
+    asset = serializers.IntegerField(required=False)
     threshold = serializers.FloatField(
         allow_null=True, help_text="Null for the built-in detector: its rows have limits of their own."
     )
@@ -141,7 +142,7 @@ class Predict(APIView):
             422: OpenApiResponse(
                 ErrorSerializer,
                 description="`feature_mismatch` (`errors` names what is missing and unexpected), `invalid_values`, "
-                "`not_explainable`",
+                "`not_explainable`, `rows_required`",
             ),
             **ASKING,
         },

@@ -93,7 +93,7 @@ def test_it_runs_on_another_table_of_the_same_layout(tmp_path: Path, monkeypatch
     result = ai4i.run(tmp_path)
     assert list(result.data) == ["other.csv"]
     assert len(result.gates) == 7
-    assert result.metrics["forest and boosting, 3 x 5-fold"]["F1"] > 0.8
+    assert result.metrics["forest or boosting, 3 x 5-fold"]["F1"] > 0.8
     assert "OSF" in result.notes[-1]
 
 
