@@ -1,8 +1,8 @@
 """How long a question to a model takes over HTTP, through the web process and the pool, with ten callers at once.
 
 Two models of 200 trees on 30 features, gradient boosting and a forest, answer single rows with and without an
-explanation; nearest neighbours, which only sampling explains, answer one caller. The figure beside each is the
-same call to the same model within one process: what the way to the pool and the other nine callers add to it.
+explanation; nearest neighbours, which only sampling explains, answer one caller. The baseline of the answers a second
+is the same model asked in this process, row by row.
 """
 
 import asyncio
@@ -136,11 +136,11 @@ def run() -> list[dict[str, Any]]:
                 took = uvloop.run(ask(plant, name, explain, CALLERS, SECONDS))
                 p50, p95 = np.quantile(took, [0.5, 0.95]).tolist()
                 what = f"{name.replace('_', ' ')}{', explained' if explain else ''}"
-                baseline = alone_ms(found[name], explain)
+                alone = 1000 / alone_ms(found[name], explain)
                 results += [
-                    row(f"{what}, 95th percentile", p95, "ms", goal, p95 <= goal, baseline),
-                    row("  median", p50, "ms", None, True, baseline),
-                    row("  answers", len(took) / SECONDS, "a second", None, True),
+                    row(f"{what}, 95th percentile", p95, "ms", goal, p95 <= goal),
+                    row("  median", p50, "ms", None, True),
+                    row("  answers", len(took) / SECONDS, "a second", None, True, alone),
                 ]
         took = uvloop.run(ask(plant, "neighbours", True, 1, SECONDS))
         results.append(row("explained by sampling, slowest", max(took), "ms", SAMPLED_MS, max(took) <= SAMPLED_MS))

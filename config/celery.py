@@ -5,11 +5,12 @@ import threading
 import time
 import warnings
 from contextlib import suppress
+from importlib import import_module
 from typing import Any
 
 import redis
 from celery import Celery
-from celery.signals import task_postrun, task_prerun, worker_process_init, worker_ready
+from celery.signals import task_postrun, task_prerun, worker_init, worker_process_init, worker_ready
 from django.conf import settings
 from django.db import close_old_connections
 
@@ -35,6 +36,15 @@ _busy = threading.Event()
 @task_prerun.connect
 def _leave_broken_connections(**_: Any) -> None:
     close_old_connections()
+
+
+@worker_init.connect
+def _import_before_the_fork(**_: Any) -> None:
+    """The processes of a worker share what was imported before they were made; beat needs none of it."""
+    import_module("mlops.scoring")
+    import_module(
+        "mlops.trainer" if settings.BACKGROUND_QUEUE in app.amqp.queues.consume_from else "mlops.asset_scoring"
+    )
 
 
 @worker_process_init.connect

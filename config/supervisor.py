@@ -23,6 +23,7 @@ from sensors import embedded
 MARK = "SMART_MAINTENANCE_STATE_DIR"
 BIN = Path(sys.executable).parent
 CELERY = [str(BIN / "celery"), "--app", "config", "--quiet"]
+WORKER = [*CELERY, "worker", "--without-gossip", "--without-mingle", "--hostname"]
 # Failed starts before supervisord gives up: never, in practice.
 ENDLESS = 1_000_000_000
 LEFTOVER_SECONDS = 30
@@ -59,7 +60,7 @@ def app_programs() -> list[Program]:
     web = [str(BIN / "granian"), "--interface", "asginl", "--loop", "uvloop", "--log-level", "warning"]
     programs = [
         Program("web", [*web, "--host", settings.HOST, "--port", str(settings.PORT), "config.asgi:application"]),
-        Program("worker", [*CELERY, "worker", "--without-gossip", "--without-mingle"]),
+        Program("worker", [*WORKER, "worker@%h"]),
         Program("beat", [*CELERY, "beat", "--pidfile="]),
     ]
     if settings.MQTT_URL:
@@ -71,9 +72,9 @@ def app_programs() -> list[Program]:
 
 def later_programs() -> list[Program]:
     """What takes long to start and nobody waits for: started once /health answers, so as not to delay it."""
-    worker = [*CELERY, "worker", "--without-gossip", "--without-mingle", "--hostname", "background@%h"]
+    queue = ["--queues", settings.BACKGROUND_QUEUE, "--concurrency", "1"]
     programs = [
-        Program("background", [*worker, "--queues", settings.BACKGROUND_QUEUE, "--concurrency", "1"]),
+        Program("background", [*WORKER, "background@%h", *queue]),
         Program("predict", [sys.executable, "manage.py", "predict_pool"]),
     ]
     if embedded.mlflow_url(settings.STATE_DIR) == settings.MLFLOW_TRACKING_URI:

@@ -29,8 +29,6 @@ def train(grid: Grid, frame: Frame, tell: Callable[[str], None] = lambda _: None
     if len(frame) < FEWEST_ROWS:
         raise NotEnoughData(f"{len(frame)} normal rows are too few; {FEWEST_ROWS} are needed.")
     tried = trials.run(frame, CANDIDATES, tell)
-    # One that keeps within its false events goes before all that do not.
-    tried.sort(key=lambda trial: not trial.is_quiet)
     best = tried[0]
     medians, spreads = np.nanmedian(frame.values, axis=0).tolist(), trials.spreads(frame).tolist()
     described = {f"median/{name}": median for name, median in zip(frame.channels, medians, strict=True)}

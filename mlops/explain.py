@@ -29,7 +29,7 @@ MOST_COALITIONS = 2_000
 # Nearer to each other than this, two answers have no slope to measure between them.
 SMALLEST_STEP = 1e-9
 # Of the picture, in its own units: as wide as a phone's page, with room for a name beside its value.
-BAR_WIDTH, BAR_HEIGHT, LONGEST_NAME = 360, 36, 40
+BAR_WIDTH, BAR_HEIGHT, LONGEST_NAME = 360, 36, 36
 
 # Building an explainer parses every tree of a forest, which takes longer than using it (shap/shap#5121).
 _explainers: WeakKeyDictionary[Any, Any] = WeakKeyDictionary()
@@ -137,7 +137,9 @@ def _bar(place: int, name: str, value: float, longest: float) -> str:
     top, width = BAR_HEIGHT * place, middle * abs(value) / longest
     left = middle - (width if value < 0 else 0)
     colour = "#c0392b" if value > 0 else "#2e6da4"
-    shown = name if len(name) <= LONGEST_NAME else f"{name[: LONGEST_NAME - 1]}…"
+    # Names of features differ at their ends.
+    half = LONGEST_NAME // 2
+    shown = name if len(name) <= LONGEST_NAME else f"{name[: half - 1]}…{name[-half:]}"
     return (
         f'<text x="0" y="{top + 14}">{escape(shown)}</text>'
         f'<text x="{BAR_WIDTH}" y="{top + 14}" text-anchor="end">{value:+.3f}</text>'

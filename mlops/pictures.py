@@ -9,7 +9,7 @@ from django.utils.safestring import SafeString
 
 WIDTH, HEIGHT = 400, 210
 # Of the frame, in the same units.
-LEFT, RIGHT, TOP, BOTTOM = 40, 390, 10, 168
+LEFT, RIGHT, TOP, BOTTOM = 50, 390, 10, 168
 # Scores are shown up to so many limits; what is higher touches the top.
 HIGHEST_SCORE = 3.0
 LARGEST_DOT = 8.0

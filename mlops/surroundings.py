@@ -9,7 +9,7 @@ from mlops import earlier_days
 from mlops.detectors import robust
 from mlops.detectors.robust import DAY_US, HOUR_US
 from mlops.events import Event
-from mlops.features.states import threshold_between_states
+from mlops.two_states import threshold_between_states
 from sensors import history
 from sensors.history import Series, Window
 from sensors.models import Asset, Sensor

@@ -1,3 +1,5 @@
+"""What workers do. Libraries of models are imported by the tasks that need them: beat imports this module, too."""
+
 import time
 from datetime import timedelta
 from typing import Any
@@ -5,7 +7,7 @@ from typing import Any
 from celery import shared_task
 from django.utils import timezone
 
-from mlops import asset_scoring, demo_models, trainer, training_runs, withdrawal
+from mlops import training_runs, withdrawal
 from mlops.models import Baseline
 from mlops.registry import mlflow_api
 from sensors.retention import TURN_SECONDS, delete_in_steps
@@ -25,6 +27,8 @@ def forget_baselines() -> None:
 @shared_task
 def score_assets() -> None:
     """Let the models of assets look at what has come in."""
+    from mlops import asset_scoring
+
     asset_scoring.score_due()
 
 
@@ -37,6 +41,8 @@ def set_faulty_aside() -> None:
 @shared_task
 def train(run_id: int) -> None:
     """Train the model that somebody asked for."""
+    from mlops import trainer
+
     trainer.carry_out(run_id)
 
 
@@ -49,6 +55,8 @@ def resume_training() -> None:
 @shared_task(bind=True, max_retries=60)
 def make_demo_models(self: Any) -> None:
     """Make the next model that the demo plant lacks, and so on, until it has them all."""
+    from mlops import demo_models
+
     try:
         made = demo_models.make_next()
     except mlflow_api.Unavailable:

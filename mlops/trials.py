@@ -66,10 +66,15 @@ class Trial:
         fewer = (expected**k / math.factorial(k) for k in range(len(self.false_events)))
         return 1 - math.exp(-expected) * sum(fewer) >= BY_CHANCE
 
+    @property
+    def rank(self) -> tuple[bool, float, float]:
+        """The smallest is the best: who keeps within the false events, then who finds more, then the quieter."""
+        return not self.is_quiet, -round(self.share_found, 2), round(self.false_per_day, 2)
+
 
 def run(frame: Frame, candidates: Sequence[str], tell: Callable[[str], None]) -> list[Trial]:
-    """The candidates that can learn from these normal readings, the best first: those that find more, then the quieter,
-    then in the order of `candidates`. `tell` hears of every one.
+    """The candidates that can learn from these normal readings, the best first (`Trial.rank`), equals in the order of
+    `candidates`. `tell` hears of every one.
 
     Raises NotEnoughData when none can.
     """
@@ -82,7 +87,7 @@ def run(frame: Frame, candidates: Sequence[str], tell: Callable[[str], None]) ->
             continue
     if not done:
         raise NotEnoughData("None of the detectors can learn from what is stored.")
-    return sorted(done, key=lambda trial: (-round(trial.share_found, 2), round(trial.false_per_day, 2)))
+    return sorted(done, key=lambda trial: trial.rank)
 
 
 def spreads(frame: Frame) -> Values:

@@ -10,6 +10,7 @@ Live batches and history have tasks and workers of their own, so that months of 
 import logging
 import time
 from collections.abc import Callable
+from datetime import timedelta
 from typing import NamedTuple
 
 import numpy as np
@@ -46,6 +47,8 @@ PIECE_READINGS = {Mode.LIVE: (100_000, 500_000), Mode.HISTORY: (20_000, 100_000)
 # A task ends after this long, so that heartbeats and other consumers get their turn between two pieces of a large
 # import.
 TURN_SECONDS = 1.0
+# Live work that has waited for so long is behind; what is done in the background gives way to it for so long.
+BEHIND, GIVE_WAY_SECONDS = timedelta(seconds=0.5), 3.0
 # With no worker listening, one reminder in this many seconds waits in the queue, not one per batch.
 NUDGE_SECONDS = 5
 EMPTY = np.empty(0, np.int64)
@@ -96,6 +99,23 @@ def drain(consumer: str, *modes: Mode) -> int:
         if time.monotonic() >= deadline:
             _nudge(consumer, mode)
     return done
+
+
+def with_history() -> list[str]:
+    """The consumers for which history waits, in the order of the settings: mostly none, every second."""
+    waiting = set(Pending.objects.waiting().filter(live=False).values_list("consumer", flat=True).distinct())
+    return [consumer for consumer in settings.OUTBOX_CONSUMERS if consumer in waiting]
+
+
+def give_way() -> None:
+    """Wait until no live work is behind, but not for longer than a few seconds: history gets done in the end.
+
+    Its worker has a lower priority than others, but the database does as much for it as for them.
+    """
+    deadline = time.monotonic() + GIVE_WAY_SECONDS
+    live = Pending.objects.waiting().filter(live=True)
+    while time.monotonic() < deadline and live.filter(due_at__lt=timezone.now() - BEHIND).exists():
+        time.sleep(0.1)
 
 
 def _nudge_mark(consumer: str, mode: Mode) -> str:

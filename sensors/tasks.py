@@ -17,6 +17,7 @@ def drain(consumer: str) -> None:
 @shared_task
 def drain_history(consumer: str) -> None:
     """See to the due history of one consumer."""
+    outbox.give_way()
     outbox.drain(consumer, Mode.HISTORY)
 
 
@@ -30,13 +31,15 @@ def sweep() -> None:
 @shared_task
 def sweep_history() -> None:
     """Find history that waits to be worked on."""
-    for consumer in settings.OUTBOX_CONSUMERS:
+    for consumer in outbox.with_history():
+        outbox.give_way()
         outbox.drain(consumer, Mode.HISTORY)
 
 
 @shared_task
 def rebuild_summaries() -> None:
     """Compute hourly summaries again whose readings have changed."""
+    outbox.give_way()
     summary.rebuild_due()
 
 
@@ -55,6 +58,7 @@ def remove_old_rows() -> None:
 @shared_task
 def take_turn(import_id: int) -> None:
     """Read on in an uploaded file."""
+    outbox.give_way()
     imports.take_turn(import_id)
 
 

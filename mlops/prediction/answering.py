@@ -12,9 +12,10 @@ from numpy.typing import NDArray
 from mlops import explain
 from mlops.classifiers import FailureClassifier
 from mlops.detectors.base import Frame
+from mlops.features.failure_rows import FailureRows
 from mlops.grid import Grid
 from mlops.models import Deployment, ModelVersion
-from mlops.prediction import of_sensor, tables
+from mlops.prediction import of_asset, of_sensor, tables
 from mlops.prediction.limits import ANSWER_SECONDS, within
 from mlops.prediction.questions import Question
 from mlops.registry import loading, versions
@@ -51,7 +52,29 @@ def _version(question: Question) -> Answer:
             said = _detected(served, tables.frame(rows, artifact.features, str(served.version)), question.explain)
         else:
             said = _classified(served, rows, question.explain)
-    return {"model": str(served.version.name), "version": served.version.version, **said}
+    return {**_who(served), **said}
+
+
+def _asset(question: Question) -> Answer:
+    served = _served(question)
+    made_by = served.artifact.preprocessing
+    if isinstance(made_by, Grid):
+        frame = of_asset.grid_rows(question.asset, made_by, served.artifact.model.context, question.newest)
+        with within(ANSWER_SECONDS):
+            said = _detected(served, frame, question.explain)
+        said["rows"] = said["rows"][-question.newest :]
+    elif isinstance(made_by, FailureRows):
+        times, table = of_asset.failure_rows(question.asset, made_by, question.newest)
+        with within(ANSWER_SECONDS):
+            said = _judged(served, *_by_classifier(served.artifact.model, table, question.explain))
+        said["rows"] = [{tables.TIMESTAMP: tables.iso(at), **row} for at, row in zip(times, said["rows"], strict=True)]
+    else:
+        raise Refused("rows_required", f"{served.version} makes no rows of stored readings; send rows.", 422)
+    return {**_who(served), "asset": question.asset, **said}
+
+
+def _who(served: Served) -> Answer:
+    return {"model": served.version.name, "version": served.version.version}
 
 
 def _sensor(question: Question) -> Answer:
@@ -66,6 +89,7 @@ _ANSWERS: dict[str, Callable[[Question], Answer]] = {
     "alias": _alias,
     "version": _version,
     "sensor": _sensor,
+    "asset": _asset,
     "scores": _scores,
 }
 
@@ -75,6 +99,7 @@ def _served(question: Question) -> Served:
         try:
             if question.deployment and (served := loading.load(_deployment(question.deployment))):
                 return served
+            loading.keep_up()
             version = _known_version(question.version)
             return Served(version, loading.load_version(version))
         except NotLoaded as error:
@@ -120,18 +145,25 @@ def _classified(served: Served, rows: list[dict[str, Any]], with_parts: bool) ->
     else:
         values = tables.values(rows, artifact.features, str(served.version))
         probabilities, found = _by_estimator(served, values, with_parts)
+    return _judged(served, probabilities, found)
+
+
+def _judged(served: Served, probabilities: Values, found: explain.Explanation | None) -> Answer:
+    threshold = served.artifact.threshold
     answers: list[Answer] = [
-        {"probability": float(each), "failure_predicted": bool(each >= artifact.threshold)} for each in probabilities
+        {"probability": float(each), "failure_predicted": bool(each >= threshold)} for each in probabilities
     ]
     if found:
         for row, parts in zip(answers, found.contributions, strict=True):
             row["explanation"] = tables.explanation(found.base, found.features, parts)
-    return {"threshold": artifact.threshold, "rows": answers}
+    return {"threshold": threshold, "rows": answers}
 
 
 def _by_classifier(
     model: FailureClassifier, table: pd.DataFrame, with_parts: bool
 ) -> tuple[Values, explain.Explanation | None]:
+    if not len(table):
+        return np.empty(0), None
     if with_parts:
         found = explain.explain(model, table)
         return found.answers, found

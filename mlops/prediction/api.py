@@ -2,7 +2,6 @@
 
 from typing import Any
 
-import msgspec
 from django.conf import settings
 from django.http import HttpResponse
 from django.http.request import RawPostDataException
@@ -10,7 +9,6 @@ from django.shortcuts import get_object_or_404
 from django.utils import timezone
 from drf_spectacular.utils import OpenApiExample, OpenApiResponse, extend_schema, extend_schema_field
 from rest_framework import serializers
-from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from mlops.prediction import asking, questions
@@ -46,14 +44,14 @@ class AskedSerializer(serializers.Serializer[Any]):
         required=False,
         help_text=f"1 to {questions.MOST_ROWS} rows, with `explain` {questions.MOST_EXPLAINED}: a value for each "
         "feature, null where it is unknown. Detectors also want the `timestamp` of each, in rising order. Not needed "
-        "with `sensor`.",
+        "with `sensor` and `asset`.",
     )
     newest = serializers.IntegerField(
         required=False,
         default=questions.NEWEST,
         min_value=1,
         max_value=questions.MOST_NEWEST,
-        help_text="With `sensor` and without `rows`: so many of its newest stored readings.",
+        help_text="Without `rows`: so many of the newest stored readings of the sensor, or rows made of the asset's.",
     )
     explain = serializers.BooleanField(required=False, default=False)
 
@@ -84,6 +82,7 @@ class PredictedSerializer(serializers.Serializer[Any]):
     model = serializers.CharField(help_text="Who answered; `the built-in detector` where no model serves.")
     version = serializers.IntegerField(allow_null=True)
     sensor = serializers.IntegerField(required=False)
+    asset = serializers.IntegerField(required=False)
     threshold = serializers.FloatField(
         allow_null=True, help_text="Null for the built-in detector: its rows have limits of their own."
     )
@@ -143,7 +142,7 @@ class Predict(APIView):
             422: OpenApiResponse(
                 ErrorSerializer,
                 description="`feature_mismatch` (`errors` names what is missing and unexpected), `invalid_values`, "
-                "`not_explainable`",
+                "`not_explainable`, `rows_required`",
             ),
             **ASKING,
         },
@@ -183,7 +182,7 @@ class SensorScores(APIView):
             **ASKING,
         },
     )
-    def get(self, request: KnownRequest, id: int) -> Response:
+    def get(self, request: KnownRequest, id: int) -> HttpResponse:
         """The last 24 hours unless `range`, or `from` and `to`, say otherwise.
 
         Readings below QUALITY_THRESHOLD are not scored. The events that were found in such scores, and what became of
@@ -196,7 +195,8 @@ class SensorScores(APIView):
         except ValueError as error:
             raise Refused("invalid_window", str(error), 400) from error
         _require_few(sensor, start, end)
-        return Response(msgspec.json.decode(asking.ask(questions.of_scores(sensor.pk, start, end))))
+        answer = asking.ask(questions.of_scores(sensor.pk, start, end))
+        return HttpResponse(answer, content_type="application/json")
 
 
 def _require_few(sensor: Sensor, start: Any, end: Any) -> None:

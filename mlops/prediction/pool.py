@@ -12,7 +12,7 @@ import os
 import signal
 import time
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib import import_module
 from multiprocessing.connection import wait
 from types import FrameType
@@ -37,6 +37,7 @@ NICENESS = 3
 # Nothing is computed with them here: threads of OpenMP do not survive a fork.
 LIBRARIES = ("mlops.prediction.answering", "lightgbm", "sklearn.ensemble", "sklearn.svm", "shap")
 STOP_SECONDS = 5.0
+YOUNG_SECONDS = 1.0
 _FORK = multiprocessing.get_context("fork")
 
 
@@ -46,6 +47,7 @@ class Answering:
 
     process: Any
     at_work: Any
+    begun: float = field(default_factory=time.monotonic)
 
     def question(self) -> tuple[str, int] | None:
         identifier, _, version = bytes(self.at_work.value).decode().partition(" ")
@@ -82,6 +84,9 @@ class Pool:
         for each in [each for each in self._processes if not each.process.is_alive()]:
             self._processes.remove(each)
             _account_for(each)
+            if each.question() is None and time.monotonic() - each.begun < YOUNG_SECONDS:
+                # Whatever keeps processes from living at all must not keep the machine busy.
+                time.sleep(YOUNG_SECONDS)
 
     def _end(self) -> None:
         for each in self._processes:

@@ -25,7 +25,7 @@ _FIELD = re.compile(r" - at `\$\.?(?P<field>.*)`$")
 LARGEST_ID = 2**63 - 1
 
 Row = dict[str, float | str | None]
-Kind = Literal["version", "sensor", "scores", "alias"]
+Kind = Literal["version", "sensor", "asset", "scores", "alias"]
 
 
 class Asked(msgspec.Struct, forbid_unknown_fields=True):
@@ -43,8 +43,9 @@ class Question(msgspec.Struct, omit_defaults=True):
     """What the pool is asked. `until` (epoch seconds) is when nobody waits for the answer any more.
 
     `version`: answer by this one. `sensor`: by what serves it, `deployment` if there is one, with `rows` or the
-    `newest` stored readings. `scores`: of its stored readings from `first` to `last` (microseconds UTC). `alias`: which
-    version of the model called `name` it means.
+    `newest` stored readings. `asset`: by the model that serves it, for the newest rows that its stored readings give.
+    `scores`: of a sensor's stored readings from `first` to `last` (microseconds UTC). `alias`: which version of the
+    model called `name` it means.
     """
 
     kind: Kind
@@ -53,6 +54,7 @@ class Question(msgspec.Struct, omit_defaults=True):
     version: int = 0
     deployment: int = 0
     sensor: int = 0
+    asset: int = 0
     rows: list[Row] | None = None
     newest: int = NEWEST
     explain: bool = False
@@ -90,8 +92,8 @@ def invalid(field: str, detail: str) -> Refused:
 def _check(found: Asked) -> None:
     if sum(about is not None for about in (found.model, found.sensor, found.asset)) != 1:
         raise invalid("", "Name a model, a sensor or an asset, and only one of them.")
-    if found.rows is None and found.sensor is None:
-        raise invalid("rows", "Give the rows to answer for; only a sensor has readings of its own.")
+    if found.rows is None and found.model is not None:
+        raise invalid("rows", "Give the rows to answer for; only sensors and assets have readings of their own.")
     if found.rows is not None and found.newest is not None:
         raise invalid("newest", "Give rows, or ask for the newest stored readings, not both.")
     if found.rows is not None and not found.rows:
@@ -112,7 +114,7 @@ def meant(found: Asked, user: Viewer, site: int | None = None) -> Question:
     elif found.sensor is not None:
         question = of_sensor("sensor", _sensor(found.sensor, user, site).pk)
     else:
-        question = _of_asset(found.asset or 0, user)
+        question = _of_asset(found.asset or 0, user, "asset" if found.rows is None else "version")
     question.rows, question.explain = found.rows, found.explain
     question.newest = NEWEST if found.newest is None else found.newest
     return question
@@ -172,14 +174,14 @@ def _sensor(reference: int | str, user: Viewer, site: int | None) -> Sensor:
     return found[0]
 
 
-def _of_asset(pk: int, user: Viewer) -> Question:
+def _of_asset(pk: int, user: Viewer, kind: Kind) -> Question:
     """By the model of failures that serves the asset, or else that of its anomalies."""
     asset = Asset.objects.visible_to(user).filter(pk=pk).first() if 0 < pk <= LARGEST_ID else None
     if asset is None:
         raise _unknown("asset", pk)
     for purpose in (Purpose.FAILURE, Purpose.ASSET_ANOMALY):
         if serving := deployments.serving_assets([asset], purpose).get(asset.pk):
-            return Question("version", version=serving.version_id, deployment=serving.pk)
+            return Question(kind, version=serving.version_id, deployment=serving.pk, asset=asset.pk)
     raise Refused("no_model", f"No model serves {asset}; ask about its sensors.", 404)
 
 

@@ -34,10 +34,10 @@ def predict(request: Request) -> HttpResponse:
     if version is None:
         return render(request, "mlops/predict.html", context)
     form = Inputs(request.POST if request.method == "POST" else None, version=version)
+    served = context["served"] = _sensor_served(request, version)
     if form.is_valid():
-        now = timezone.now()
         try:
-            context["answer"] = _answer(_question(request, version, form, now))
+            context["answer"] = _answer(_question(version, served, form, timezone.now()))
         except Refused as refusal:
             form.tell(refusal)
     context["form"] = form
@@ -61,15 +61,19 @@ def _chosen(request: Request, versions: list[ModelVersion]) -> ModelVersion | No
     return found
 
 
-def _question(request: Request, version: ModelVersion, form: Inputs, now: datetime) -> Question:
-    """A model of a sensor is asked as if the row were the sensor's next reading: it looks at those before."""
-    mine = (
-        Deployment.objects.in_service().visible_to(request.user).filter(version=version, sensor__isnull=False).first()
-    )
-    if mine:
-        about = {"version": version.pk, "deployment": mine.pk, "sensor": mine.sensor_id}
-        return Question("sensor", **about, rows=form.next_reading(now), explain=True)
-    return Question("version", version=version.pk, rows=form.rows(now), explain=True)
+def _sensor_served(request: Request, version: ModelVersion) -> Deployment | None:
+    rows = Deployment.objects.in_service().visible_to(request.user)
+    return rows.filter(version=version, sensor__isnull=False).first()
+
+
+def _question(version: ModelVersion, served: Deployment | None, form: Inputs, now: datetime) -> Question:
+    """A model that serves a sensor is asked as if the row were its next reading: it looks at those before."""
+    if served and served.sensor_id:
+        question = Question("sensor", deployment=served.pk, sensor=served.sensor_id, rows=form.next_reading(now))
+    else:
+        question = Question("version", rows=form.rows(now))
+    question.version, question.explain = version.pk, True
+    return question
 
 
 def _answer(question: Question) -> dict[str, Any]:

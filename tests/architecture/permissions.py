@@ -171,7 +171,7 @@ WEB = [
     # No pool answers here.
     Row("POST", "mlops:predict", SENDERS, answers=422, elsewhere=422, send=lambda _: {"feature_0": "20"}),
     Row("GET", "mlops:training", ENGINEERS),
-    Row("GET", "mlops:version", ENGINEERS, of="modelversion"),
+    Row("GET", "mlops:version", SENDERS, of="modelversion"),
     Row("POST", "mlops:train", ENGINEERS, answers=302, send=lambda things: {"sensor": things["sensor"].pk}),
     Row("POST", "mlops:train", ENGINEERS, answers=302, send=lambda things: {"asset": things["asset"].pk}),
     Row("POST", "mlops:evict", ENGINEERS, of="deployment", answers=302),

@@ -1,4 +1,4 @@
-"""The web process stays small: it imports no library that only model work needs."""
+"""Processes stay small: the web imports no library that only model work needs, workers none before they need it."""
 
 import subprocess
 import sys
@@ -19,6 +19,13 @@ get_resolver()._populate()
 print([name for name in {names!r} if name in sys.modules])
 """
 
+EVERYTHING_A_WORKER_STARTS_WITH = """
+import sys
+from config.celery import app
+app.loader.import_default_modules()
+print([name for name in {names!r} if name in sys.modules])
+"""
+
 
 def loaded(names: tuple[str, ...], code: str) -> str:
     command = [sys.executable, "-c", code.format(names=names)]
@@ -28,6 +35,10 @@ def loaded(names: tuple[str, ...], code: str) -> str:
 
 def test_the_web_process_imports_no_model_library() -> None:
     assert loaded(NOT_IN_THE_WEB, EVERYTHING_THE_WEB_NEEDS) == "[]"
+
+
+def test_a_worker_imports_none_before_it_has_work_for_it() -> None:
+    assert loaded(MODEL_LIBRARIES, EVERYTHING_A_WORKER_STARTS_WITH) == "[]"
 
 
 @pytest.mark.parametrize("library", ["numpy", "django"])

@@ -1,3 +1,4 @@
+import threading
 import time
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -8,7 +9,7 @@ from django.core.cache import cache
 from django.db import connection
 from django.test import Client
 
-from config import health
+from config import celery, health
 from config.tasks import background_heartbeat, heartbeat
 from sensors import valkey
 from sensors.heartbeat import KEY, Pulse
@@ -59,6 +60,16 @@ def test_without_a_recent_heartbeat_of_a_worker_it_is_degraded_but_serves(
     cache.set(health.heartbeat_key(program), age_seconds and time.time() - age_seconds)
     status, answer = ask(client)
     assert (status, answer["status"], answer["checks"][program]["state"]) == (200, "degraded", "degraded")
+
+
+def test_a_background_worker_that_is_busy_for_minutes_beats_meanwhile() -> None:
+    threading.Thread(target=celery._beat_while_busy, daemon=True).start()
+    celery._begin_work()
+    deadline = time.monotonic() + 5
+    while cache.get(health.heartbeat_key(health.BACKGROUND)) is None and time.monotonic() < deadline:
+        time.sleep(0.01)
+    celery._end_work()
+    assert health._beaten(cache.get(health.heartbeat_key(health.BACKGROUND)))["state"] == "ok"
 
 
 def lose_database(settings: LazySettings, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -18,10 +18,11 @@ SECONDS = 28
 ANOMALY_AT = 14
 # What is killed, and when.
 KILLS = [
-    (3.0, "celery", "worker"),
+    (3.0, "celery", "worker@"),
     (7.0, "granian", ""),
     (11.0, "valkey", ""),
-    (17.0, "celery", "worker"),
+    (14.0, "celery", "background@"),
+    (17.0, "celery", "worker@"),
     (21.0, "postgres", "-D"),
 ]
 

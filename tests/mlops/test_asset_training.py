@@ -202,6 +202,20 @@ def test_a_false_event_is_chance_or_a_sign_of_too_many(events: int, days: float,
     assert trial.is_quiet == quiet
 
 
+@pytest.mark.parametrize(
+    ("better", "worse"),
+    [((0.5, 0), (0.9, 4)), ((0.9, 1), (0.5, 0)), ((0.7, 0), (0.7, 1)), ((0.9, 4), (0.5, 4))],
+    ids=["few false events first", "then what is found", "then the quieter", "found, where all are loud"],
+)
+def test_candidates_are_ranked(better: tuple[float, int], worse: tuple[float, int]) -> None:
+    nothing = np.empty(0)
+    one, two = (
+        trials.Trial("x", None, 1.0, {"offset": found}, nothing, nothing, [slice(0, 1)] * events, 3.5)  # type: ignore[arg-type]
+        for found, events in (better, worse)
+    )
+    assert one.rank < two.rank
+
+
 @pytest.mark.usefixtures("registry")
 def test_the_command_takes_an_asset_by_name_or_number(pump: Asset, south: Plant) -> None:
     for name in (f"North/{pump.name}", str(pump.pk)):

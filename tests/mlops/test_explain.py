@@ -103,3 +103,10 @@ def test_the_picture_shows_the_largest_and_sums_up_the_rest() -> None:
     texts = [element.text for element in ElementTree.fromstring(drawn).iter("{http://www.w3.org/2000/svg}text")]
     assert texts[:6] == ["load <kW>", "+0.400", "heat", "-0.100", "2 others", "+0.030"]
     assert texts[6] == "Answer 0.360, from 0.030 when nothing is known"
+
+
+def test_long_names_are_told_apart_by_their_ends() -> None:
+    names = [f"north.p101.winding_temperature, {what} of 12" for what in ("mean", "slope")]
+    drawn = picture(dict.fromkeys(names, 0.1), base=0.0)
+    assert ">north.p101.windin…rature, mean of 12<" in drawn
+    assert "slope of 12<" in drawn

@@ -2,6 +2,7 @@
 
 import json
 import re
+from datetime import UTC
 from functools import cache
 from typing import Any
 
@@ -11,9 +12,8 @@ from django.contrib.auth.models import User
 from django.test import Client
 from django.urls import reverse
 
-from mlops import asset_training, cards, deployments, training
+from mlops import asset_training, cards, deployments, pictures
 from mlops.deployments import Scope
-from mlops.detectors.base import Frame
 from mlops.grid import Grid
 from mlops.models import ModelVersion, Purpose
 from mlops.training import Trained
@@ -80,7 +80,7 @@ def test_a_classifiers_card_shows_curve_reliability_and_counts(
 ) -> None:
     version = registered(north, failures_trained(), Purpose.FAILURE, tags={"data": "simulated"})
     page = page_of(client, people, version)
-    for words in ("Simulated data", "Precision (up) by recall (right)", "What came true (up)", "Warned", "Silent"):
+    for words in ("Simulated data", "Precision (up) by recall (right)", "What came true (up)", "Warned", "Was silent"):
         assert words in page
     cells = version.card["confusion"]
     assert f"{cells['not_said_and_not_so']:,}" in page
@@ -92,15 +92,14 @@ def test_a_card_is_small(made: Any) -> None:
     assert len(json.dumps(card)) < MOST_BYTES
 
 
-def test_what_is_drawn_stays_within_the_picture(client: Client, north: Plant, people: dict[str, User]) -> None:
-    times = np.arange(2400, dtype=np.int64) * 60_000_000
-    wild = 10 + np.random.default_rng(1).normal(0, 1, 2400) * np.where(np.arange(2400) > 2200, 50, 1)
-    version = registered(north, training.train(Frame(times, wild[:, None], ("flow",))), Purpose.SENSOR_ANOMALY)
-    page = page_of(client, people, version)
-    assert 'class="false"' in page
-    points = [float(y) for line in re.findall(r'points="([^"]+)"', page) for y in re.findall(r",([-\d.]+)", line)]
-    assert points
-    assert all(0 <= y <= 210 for y in points)
+def test_what_is_drawn_stays_within_the_picture_and_shows_false_events() -> None:
+    told = {"times": [0, 100, 200, 300], "until": 400, "scores": [0.2, 0.9, 80.0, 0.1], "false": [[200, 200]]}
+    [(words, drawn)] = pictures.of_card({"scores": told, "days": 2.0}, UTC)
+    assert words == "1 false event in the 2.0 days that were held back"
+    assert 'class="false"' in drawn
+    points = [float(y) for line in re.findall(r'points="([^"]+)"', drawn) for y in re.findall(r",([-\d.]+)", line)]
+    assert len(points) == 10
+    assert all(0 <= y <= pictures.HEIGHT for y in points)
 
 
 def test_a_version_from_before_there_were_cards_is_shown_as_far_as_it_is_known(
@@ -110,6 +109,16 @@ def test_a_version_from_before_there_were_cards_is_shown_as_far_as_it_is_known(
         name="old", version=1, purpose=Purpose.SENSOR_ANOMALY, site=north.site, sha256="cd" * 32, size_bytes=2048
     )
     assert "2 KB, SHA-256 cdcdcdcd" in page_of(client, people, old)
+
+
+def test_whoever_may_ask_models_sees_their_cards_without_the_ledger(
+    client: Client, north: Plant, people: dict[str, User]
+) -> None:
+    version = registered(north, sensor_trained(), Purpose.SENSOR_ANOMALY)
+    client.force_login(people["operator"])
+    page = text(client, reverse("mlops:version", args=[version.pk]))
+    assert "Beside the others" in page
+    assert "What it serves and served" not in page
 
 
 def test_versions_of_another_site_are_not_shown(

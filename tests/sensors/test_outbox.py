@@ -1,3 +1,4 @@
+import time
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -71,6 +72,20 @@ def test_the_sweeps_of_both_workers_find_everything_without_a_nudge(settings: La
     assert seen == [live.batch_id]
     tasks.sweep_history()
     assert seen == [live.batch_id, history.batch_id]
+
+
+@pytest.mark.parametrize(("waiting_seconds", "gives_way"), [(0, False), (5, True)])
+def test_what_is_done_in_the_background_waits_for_live_work_that_is_behind_but_not_for_ever(
+    monkeypatch: pytest.MonkeyPatch, waiting_seconds: int, gives_way: bool
+) -> None:
+    monkeypatch.setattr(outbox, "GIVE_WAY_SECONDS", 0.3)
+    batch()
+    Pending.objects.update(due_at=timezone.now() - timedelta(seconds=waiting_seconds))
+    history = batch(mode=HISTORY)
+    begun = time.monotonic()
+    tasks.drain_history("test")
+    assert (time.monotonic() - begun >= 0.3) == gives_way
+    assert seen == [history.batch_id]
 
 
 def test_transactions_get_shorter_when_they_take_too_long_and_longer_when_there_is_time(

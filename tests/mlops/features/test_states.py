@@ -3,7 +3,8 @@ import pandas as pd
 import pytest
 from sklearn.base import clone
 
-from mlops.features.states import OperatingState, threshold_between_states
+from mlops.features.states import OperatingState
+from mlops.two_states import threshold_between_states
 
 
 def shifts(rows: int = 2000, seed: int = 0) -> pd.DataFrame:

@@ -14,16 +14,19 @@ from django.utils import timezone
 from mlops import deployments
 from mlops.classifiers import FailureClassifier
 from mlops.deployments import Scope
+from mlops.detectors.isolation_forest import IsolationForest
 from mlops.explain import explain
+from mlops.features.failure_rows import FailureRows
+from mlops.grid import Grid
 from mlops.measures import LIMIT
 from mlops.models import Anomaly, Baseline, Deployment, ModelVersion, Purpose
 from mlops.prediction import answering, questions
 from mlops.prediction.questions import Question
-from mlops.registry import copies, loading
+from mlops.registry import copies, figures, loading
 from mlops.registry.artifact import ModelArtifact
 from sensors import outbox
 from sensors.errors import Refused
-from sensors.models import Sensor
+from sensors.models import Reading, Sensor
 from tests.conftest import Plant
 from tests.mlops.prediction.models import a_classifier, a_detector, a_line, an_artifact, registered, shift
 from tests.mlops.test_model_scoring import stuck_in_mid_swing, swing, trained
@@ -167,6 +170,16 @@ def test_a_model_that_cannot_be_had_is_said_to_be_that() -> None:
     assert (refused.status, refused.code) == (503, "model_not_loaded")
 
 
+def test_an_evicted_version_is_loaded_anew(monkeypatch: pytest.MonkeyPatch) -> None:
+    version = registered(a_classifier())
+    of(version, ROW)
+    copies.path_of(version).unlink()
+    assert of(version, ROW)["version"] == 1
+    figures.evict(version.pk)
+    monkeypatch.setattr(figures, "_passed_on", 0.0)
+    assert refusal(version, ROW).code == "model_not_loaded"
+
+
 @pytest.fixture
 def vibration(north: Plant) -> Sensor:
     store(north.vibration, NOW - timedelta(minutes=2500), swing(2400), HISTORY)
@@ -242,3 +255,65 @@ def test_a_model_that_is_none_of_a_sensor_is_refused(vibration: Sensor) -> None:
     serve(vibration, a_classifier())
     with pytest.raises(Refused, match="no model of a sensor"):
         newest(vibration)
+
+
+@pytest.fixture
+def readings(north: Plant) -> dict[str, tuple[Any, Any]]:
+    """Two days of both sensors of the pump, a reading every five minutes up to now; as series by key."""
+    rng = np.random.default_rng(5)
+    start = NOW - timedelta(minutes=5 * 575)
+    found = {}
+    for sensor in (north.temperature, north.vibration):
+        values = rng.normal(20, 1, 576)
+        store(sensor, start, values, HISTORY, step=300)
+        times = np.rint((start.timestamp() + np.arange(576) * 300) * 1e6).astype(np.int64)
+        found[sensor.sensor_id] = (times, values)
+    return found
+
+
+def served_asset(plant: Plant, artifact: ModelArtifact, purpose: Purpose, **more: Any) -> dict[str, Any]:
+    version = registered(artifact, "asset", purpose=purpose)
+    deployment = deployments.deploy(version, Scope(asset=plant.pump), why="test")
+    about = {"version": version.pk, "deployment": deployment.pk, "asset": plant.pump.pk}
+    return answer(Question("asset", **about, **more))
+
+
+def test_an_asset_is_scored_by_its_newest_readings_on_its_grid(
+    north: Plant, readings: dict[str, tuple[Any, Any]]
+) -> None:
+    grid = Grid.learn(readings)
+    frame = grid.frame(readings)
+    detector = IsolationForest().fit(frame)
+    artifact = an_artifact(detector, frame.channels, threshold=0.6, preprocessing=grid)
+    said = served_asset(north, artifact, Purpose.ASSET_ANOMALY, newest=20, explain=True)
+    expected = detector.score(frame)[-20:]
+    np.testing.assert_allclose([row["score"] for row in said["rows"]], expected, rtol=1e-9)
+    assert set(said["rows"][0]["explanation"]["contributions"]) == set(readings)
+    assert said["asset"] == north.pump.pk
+
+
+def test_an_asset_has_the_probability_of_a_failure_by_its_newest_readings(
+    north: Plant, readings: dict[str, tuple[Any, Any]]
+) -> None:
+    rows = FailureRows(Grid.learn(readings), tuple(readings))
+    _, features = rows.of(readings)
+    labels = (np.arange(len(features)) % 3 == 0).astype(np.int64)
+    model = FailureClassifier("lightgbm", trees=20).fit(features, labels)
+    artifact = an_artifact(model, tuple(features.columns), preprocessing=rows)
+    said = served_asset(north, artifact, Purpose.FAILURE, newest=3)
+    expected = model.predict_proba(features.tail(3))[:, 1]
+    np.testing.assert_allclose([row["probability"] for row in said["rows"]], expected)
+    assert len({row["timestamp"] for row in said["rows"]}) == 3
+
+
+def test_an_asset_that_has_said_nothing_has_no_rows(north: Plant, readings: dict[str, tuple[Any, Any]]) -> None:
+    Reading.objects.all().delete()
+    grid = Grid.learn(readings)
+    detector = IsolationForest().fit(grid.frame(readings))
+    artifact = an_artifact(detector, tuple(readings), preprocessing=grid)
+    assert served_asset(north, artifact, Purpose.ASSET_ANOMALY)["rows"] == []
+
+
+def test_a_model_that_makes_no_rows_of_readings_must_be_sent_some(north: Plant) -> None:
+    with pytest.raises(Refused, match="send rows"):
+        served_asset(north, a_classifier(), Purpose.FAILURE)

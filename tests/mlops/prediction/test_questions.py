@@ -132,4 +132,6 @@ def test_an_asset_is_asked_of_its_model_of_failures_first(operator: User, north:
     for number, purpose in enumerate((Purpose.ASSET_ANOMALY, Purpose.FAILURE), 1):
         found[purpose] = a_version(number, purpose=purpose)
         deployments.deploy(found[purpose], Scope(asset=north.pump), why="test")
-        assert question(operator, asset=north.pump.pk, rows=ROWS).version == found[purpose].pk
+        asked = question(operator, asset=north.pump.pk, rows=ROWS)
+        assert (asked.kind, asked.version) == ("version", found[purpose].pk)
+    assert question(operator, asset=north.pump.pk).kind == "asset"
