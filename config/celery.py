@@ -40,11 +40,8 @@ def _leave_broken_connections(**_: Any) -> None:
 
 @worker_init.connect
 def _import_before_the_fork(**_: Any) -> None:
-    """The processes of a worker share what was imported before they were made; beat needs none of it."""
+    """The processes of a worker share what was imported before they were made. Training imports what it needs."""
     import_module("mlops.scoring")
-    import_module(
-        "mlops.trainer" if settings.BACKGROUND_QUEUE in app.amqp.queues.consume_from else "mlops.asset_scoring"
-    )
 
 
 @worker_process_init.connect
