@@ -24,6 +24,7 @@ from django.views.decorators.http import require_safe
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
+from mlops.prediction import asking
 from mlops.registry import figures
 from mlops.registry.address import address
 from sensors import heartbeat
@@ -71,6 +72,7 @@ def report() -> dict[str, Any]:
     cache_answers = checks["cache"]["state"] == "ok"
     for program in (WORKER, BACKGROUND):
         checks[program] = _beaten(cache.get(heartbeat_key(program)) if cache_answers else None)
+    checks["predict"] = {"state": "ok" if cache_answers and asking.is_answered() else "degraded"}
     checks["models"] = _models(cache_answers)
     if settings.MQTT_URL:
         checks["mqtt_bridge"] = _mqtt_bridge(checks["broker"]["state"] == "ok")

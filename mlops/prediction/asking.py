@@ -51,6 +51,14 @@ REFUSALS = {
 }
 
 
+def is_answered() -> bool:
+    """Whether a pool listens."""
+    try:
+        return bool(valkey.client().exists(ALIVE))
+    except redis.RedisError:
+        return False
+
+
 def predict(body: bytes, user: Viewer, site: int | None = None) -> bytes:
     """The answer to a request as JSON. Raises Refused for everything else."""
     found = questions.asked(body)

@@ -11,6 +11,7 @@ from django.test import Client
 
 from config import celery, health
 from config.tasks import background_heartbeat, heartbeat
+from mlops.prediction import asking
 from sensors import valkey
 from sensors.heartbeat import KEY, Pulse
 
@@ -28,6 +29,7 @@ def fresh_answers(settings: LazySettings) -> Iterator[None]:
 def beat_everywhere() -> None:
     heartbeat()
     background_heartbeat()
+    valkey.client().set(asking.ALIVE, "1", ex=asking.ALIVE_SECONDS)
 
 
 def ask(client: Client) -> tuple[int, dict[str, Any]]:
@@ -46,8 +48,17 @@ def test_with_everything_well_it_says_ok_to_anybody(client: Client) -> None:
         "broker": "ok",
         "worker": "ok",
         "background": "ok",
+        "predict": "ok",
         "models": "ok",
     }
+
+
+@pytest.mark.django_db
+def test_without_a_pool_that_answers_for_models_it_is_degraded_but_serves(client: Client) -> None:
+    beat_everywhere()
+    valkey.client().delete(asking.ALIVE)
+    status, answer = ask(client)
+    assert (status, answer["status"], answer["checks"]["predict"]["state"]) == (200, "degraded", "degraded")
 
 
 @pytest.mark.django_db
