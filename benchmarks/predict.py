@@ -123,7 +123,7 @@ def run() -> list[dict[str, Any]]:
     import uvloop
 
     results = []
-    with plant_with(1, MLFLOW_TRACKING_URI="none") as plant:
+    with plant_with(1, MLFLOW_TRACKING_URI="none", PREDICT_PROCESSES="2") as plant:
         from sensors.models import ApiKey
 
         ApiKey.objects.update(scopes=["read"])

@@ -72,7 +72,8 @@ def report() -> dict[str, Any]:
     cache_answers = checks["cache"]["state"] == "ok"
     for program in (WORKER, BACKGROUND):
         checks[program] = _beaten(cache.get(heartbeat_key(program)) if cache_answers else None)
-    checks["predict"] = {"state": "ok" if cache_answers and asking.is_answered() else "degraded"}
+    if settings.PREDICT_PROCESSES:
+        checks["predict"] = {"state": "ok" if cache_answers and asking.is_answered() else "degraded"}
     checks["models"] = _models(cache_answers)
     if settings.MQTT_URL:
         checks["mqtt_bridge"] = _mqtt_bridge(checks["broker"]["state"] == "ok")

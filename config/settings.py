@@ -58,7 +58,7 @@ ADDRESS_REQUESTS_PER_SECOND = env.int("ADDRESS_REQUESTS_PER_SECOND", 1000, valid
 MAX_UPLOAD_BYTES = env.int("MAX_UPLOAD_BYTES", 1024**3, validate=validate.Range(min=1024))
 WORKER_CONCURRENCY = env.int("WORKER_CONCURRENCY", 2, validate=validate.Range(min=1))
 # Processes that answer questions to models, how long a caller waits for one, and the memory an answer may take.
-PREDICT_PROCESSES = env.int("PREDICT_PROCESSES", 2, validate=validate.Range(min=1, max=64))
+PREDICT_PROCESSES = env.int("PREDICT_PROCESSES", 2, validate=validate.Range(min=0, max=64))
 PREDICT_TIMEOUT_SECONDS = env.int("PREDICT_TIMEOUT_SECONDS", 10, validate=validate.Range(min=1, max=60))
 PREDICT_MEMORY_MB = env.int("PREDICT_MEMORY_MB", 1024, validate=validate.Range(min=256))
 # Readings of a lower quality are stored and shown, but neither scored nor learned from.

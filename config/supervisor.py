@@ -75,8 +75,9 @@ def later_programs() -> list[Program]:
     queue = ["--queues", settings.BACKGROUND_QUEUE, "--concurrency", "1"]
     programs = [
         Program("background", [*WORKER, "background@%h", *queue]),
-        Program("predict", [sys.executable, "manage.py", "predict_pool"]),
     ]
+    if settings.PREDICT_PROCESSES:
+        programs.append(Program("predict", [sys.executable, "manage.py", "predict_pool"]))
     if embedded.mlflow_url(settings.STATE_DIR) == settings.MLFLOW_TRACKING_URI:
         programs.append(Program("mlflow", [sys.executable, "manage.py", "mlflow_server"]))
     return programs

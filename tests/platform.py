@@ -89,7 +89,7 @@ def running(**variables: str) -> Iterator[Platform]:
     state_dir.chmod(0o711)  # The servers' own account must pass through it.
     port = free_port()
     environment = {key: value for key, value in os.environ.items() if key not in ("DATABASE_URL", "REDIS_URL")}
-    environment |= {"STATE_DIR": str(state_dir), "PORT": str(port), "DEMO": "0", **variables}
+    environment |= {"STATE_DIR": str(state_dir), "PORT": str(port), "DEMO": "0", "PREDICT_PROCESSES": "0", **variables}
     log = state_dir / "terminal.log"
     with log.open("wb") as output:
         command = [sys.executable, str(BASE_DIR / "manage.py"), "up"]

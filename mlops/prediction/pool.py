@@ -72,7 +72,8 @@ class Pool:
         gc.freeze()
         while not self.stopping:
             self._processes += [_begin() for _ in range(self.size - len(self._processes))]
-            _say_that_we_listen()
+            if self._processes:
+                _say_that_we_listen()
             wait([each.process.sentinel for each in self._processes], asking.ALIVE_EVERY_SECONDS)
             self._see_to_the_dead()
         self._end()

@@ -12,6 +12,7 @@ from config import health
 from mlops import deployments
 from mlops.deployments import Scope
 from mlops.models import Deployment
+from mlops.prediction import asking
 from mlops.registry import figures
 from sensors import valkey
 from tests.alerts.test_views import text
@@ -61,6 +62,7 @@ def test_a_model_that_cannot_be_loaded_is_seen_on_the_page_and_in_health(
     assert "its file is missing; the built-in detector serves instead" in page
     health.record_heartbeat(health.WORKER)
     health.record_heartbeat(health.BACKGROUND)
+    valkey.client().set(asking.ALIVE, "1", ex=asking.ALIVE_SECONDS)
     answer = health.report()
     assert (answer["status"], answer["checks"]["models"]) == ("degraded", {"state": "degraded", "not_loaded": 1})
     figures.recovered(deployed.pk)
