@@ -74,6 +74,7 @@ def raise_alert(
                     "evidence": evidence,
                     "began_at": began_at,
                     "last_seen_at": last_seen_at,
+                    "notify_at": timezone.now(),
                 },
             )
         if created:
@@ -127,6 +128,8 @@ def _go_on(
         alert.normal_since = None
         if was == State.RESOLVED or (was == State.SNOOZED and rises):
             alert.state, alert.resolved_at, alert.snoozed_until = State.OPEN, None, None
+    if not alert.historical and (rises or alert.state != was):
+        alert.notify_at = timezone.now()
     alert.save()
     if was == State.RESOLVED and alert.state == State.OPEN:
         _write(alert, Step.REOPENED, was, PLATFORM, "Its cause is back.")
@@ -296,7 +299,9 @@ def _move(alert: Alert, step: Transition.Step, to_state: State, actor: Actor, re
         alert.resolved_at = timezone.now()
     if to_state != State.SNOOZED:
         alert.snoozed_until = None
-    alert.save(update_fields=["state", "resolved_at", "snoozed_until", "normal_since", "assignee"])
+    if to_state != was and not alert.historical:
+        alert.notify_at = timezone.now()
+    alert.save(update_fields=["state", "resolved_at", "snoozed_until", "normal_since", "assignee", "notify_at"])
     _write(alert, step, was, actor, reason)
     return alert
 

@@ -2,7 +2,7 @@ from typing import Self
 
 from django.db.models import Case, IntegerField, Value, When
 
-from sensors.querysets import SiteScopedQuerySet
+from sensors.querysets import SiteScopedQuerySet, Viewer
 
 
 class AlertQuerySet(SiteScopedQuerySet):
@@ -22,4 +22,28 @@ class AlertQuerySet(SiteScopedQuerySet):
 
 
 class TransitionQuerySet(SiteScopedQuerySet):
+    site_path = "alert__site"
+
+
+class ChannelQuerySet(SiteScopedQuerySet):
+    """Channels of a site; those of every site are everybody's to choose, and theirs to change who see every site."""
+
+    def visible_to(self, user: Viewer) -> Self:
+        if not user.is_authenticated:
+            return self.none()
+        return self.filter(site__isnull=True) | super().visible_to(user)
+
+
+class ContactQuerySet(SiteScopedQuerySet):
+    """A person's own; addresses are nobody else's business."""
+
+    def visible_to(self, user: Viewer) -> Self:
+        return self.filter(person=user) if user.is_authenticated else self.none()
+
+
+class DeliveryQuerySet(SiteScopedQuerySet):
+    pass
+
+
+class DeliveryItemQuerySet(SiteScopedQuerySet):
     site_path = "alert__site"

@@ -345,6 +345,8 @@ ADMIN_MODELS = {
     "sensors.correction": (TECHNICIANS, NOBODY, NOBODY),
     "sensors.annotation": (TECHNICIANS, NOBODY, NOBODY),
     "alerts.alert": (TECHNICIANS, NOBODY, NOBODY),
+    "alerts.channel": (TECHNICIANS, NOBODY, NOBODY),
+    "alerts.delivery": (TECHNICIANS, NOBODY, NOBODY),
     "maintenance.workorder": (TECHNICIANS, TECHNICIANS, TECHNICIANS),
     # The log in the table was written by somebody else; tests/maintenance/test_admin.py changes an own one.
     "maintenance.maintenancelog": (TECHNICIANS, TECHNICIANS, NOBODY),

@@ -2,7 +2,7 @@
 
 from datetime import UTC, datetime, timedelta
 
-from alerts.models import Alert, Severity
+from alerts.models import Alert, Channel, Delivery, Severity
 from maintenance.models import MaintenanceLog, Verdict, WorkOrder
 from mlops.models import Anomaly, Baseline, Deployment, ModelVersion, TrainingRun, UnscoredStretch, ValidationPolicy
 from sensors.models import (
@@ -81,7 +81,12 @@ def make_things(name: str) -> Things:
     deployed = Deployment.objects.create(
         version=version, purpose=version.purpose, site=plant.site, sensor=sensor, since=NOON, by=user, why=name
     )
+    channel = Channel.objects.create(site=plant.site, name=f"{name} log", kind=Channel.Kind.CONSOLE)
+    delivery = Delivery.objects.create(site=plant.site, channel=channel, group_key=name, reason=f"{name} is hot")
+    delivery.items.create(alert=alert, reason=delivery.reason)
     return {
+        "channel": channel,
+        "delivery": delivery,
         "modelversion": version,
         "deployment": deployed,
         "quarantined": refused,

@@ -56,6 +56,12 @@ class Alert(models.Model):
         null=True, blank=True, help_text="Its cause was gone from this reading on; empty while it lasts."
     )
     resolved_at = models.DateTimeField(null=True, blank=True)
+    notify_at = models.DateTimeField(
+        null=True, blank=True, help_text="When to see who has to be told of it; empty: nobody, for now."
+    )
+    told_severity = models.PositiveSmallIntegerField(
+        choices=Severity.choices, null=True, blank=True, help_text="As people were told; empty: nobody was."
+    )
     assignee = models.ForeignKey(
         settings.AUTH_USER_MODEL, on_delete=models.PROTECT, null=True, blank=True, related_name="assigned_alerts"
     )
@@ -89,6 +95,7 @@ class Alert(models.Model):
                 condition=~Q(state="resolved"),
                 name="alert_unresolved",
             ),
+            models.Index(fields=["notify_at"], condition=Q(notify_at__isnull=False), name="alert_to_be_told"),
         ]
 
     def __str__(self) -> str:

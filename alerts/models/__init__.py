@@ -1,0 +1,15 @@
+"""Alerts and every step of their lives; the messages by which people hear of them."""
+
+from alerts.models.alert import Alert, Severity, State, Transition
+from alerts.models.messages import Channel, Contact, Delivery, DeliveryItem
+
+__all__ = [
+    "Alert",
+    "Channel",
+    "Contact",
+    "Delivery",
+    "DeliveryItem",
+    "Severity",
+    "State",
+    "Transition",
+]
