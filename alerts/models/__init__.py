@@ -2,6 +2,7 @@
 
 from alerts.models.alert import Alert, Severity, State, Transition
 from alerts.models.messages import Channel, Contact, Delivery, DeliveryItem
+from alerts.models.routing import Preference, Route
 
 __all__ = [
     "Alert",
@@ -9,6 +10,8 @@ __all__ = [
     "Contact",
     "Delivery",
     "DeliveryItem",
+    "Preference",
+    "Route",
     "Severity",
     "State",
     "Transition",
