@@ -5,13 +5,13 @@ Loaded at once for many alerts, in a number of queries that does not depend on t
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
-from datetime import time
+from datetime import datetime, time
 from typing import Any, Self
 
 from django.db.models import Q
 
 from alerts.directory import Directory
-from alerts.models import Alert, Route, Severity
+from alerts.models import Alert, Route, Severity, Silence
 from alerts.rules import KEY as FAULT_KEY
 from sensors.models import Asset, SensorFault, SensorProfile, Site
 
@@ -76,14 +76,15 @@ class Circumstances:
     parents: dict[int, int | None]
     levels: dict[int, str]
     senders: dict[str, int]
+    silences: list[Silence] = field(default_factory=list)
     quieting: dict[int, Alert] = field(default_factory=dict)
     # Whom a route names at a site, kept once it is known (alerts.routing).
     named: dict[Any, Any] = field(default_factory=dict)
     _lines: dict[int, list[int]] = field(default_factory=dict)
 
     @classmethod
-    def load(cls, alerts: Iterable[Alert], extra: Iterable[Rule] = ()) -> Self:
-        """Of these alerts, with `extra` routes as if they were saved."""
+    def load(cls, alerts: Iterable[Alert], now: datetime, extra: Iterable[Rule] = ()) -> Self:
+        """Of these alerts as things are at `now`, with `extra` routes as if they were saved."""
         alerts = list(alerts)
         site_ids = {alert.site_id for alert in alerts}
         tree = list(Asset.objects.filter(site__in=site_ids).values_list("pk", "parent_id", "level"))
@@ -94,6 +95,7 @@ class Circumstances:
             parents={pk: parent for pk, parent, _ in tree},
             levels={pk: level for pk, _, level in tree},
             senders=_senders(alerts),
+            silences=list(Silence.objects.running(now).filter(site__in=site_ids)),
         )
         above = {pk for alert in alerts for pk in found.above(alert.asset_id)[1:]}
         found.quieting = _quieting(above)
@@ -134,7 +136,10 @@ def _rules(site_ids: set[int]) -> list[Rule]:
 def _quieting(assets: set[int]) -> dict[int, Alert]:
     severe = Alert.objects.unresolved().filter(asset__in=assets, severity__gte=Severity.HIGH)
     worst = severe.order_by("asset_id", "-severity", "pk").distinct("asset_id")
-    return {alert.asset_id: alert for alert in worst.only("pk", "asset_id", "severity", "title")}
+    return {
+        alert.asset_id: alert
+        for alert in worst.only("pk", "site_id", "asset_id", "sensor_id", "kind", "severity", "title")
+    }
 
 
 def _senders(alerts: list[Alert]) -> dict[str, int]:

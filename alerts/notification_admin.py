@@ -8,8 +8,8 @@ from django.db.models import Model
 from django.http import HttpRequest
 
 from alerts.directory import colleagues
-from alerts.models import Route
-from sensors.admin import SiteScopedAdmin, VisibleRelatedFilter
+from alerts.models import Route, Silence
+from sensors.admin import ReadOnly, SiteScopedAdmin, VisibleRelatedFilter
 
 
 class EverywhereAdmin(SiteScopedAdmin):
@@ -26,6 +26,17 @@ class EverywhereAdmin(SiteScopedAdmin):
         if db_field.name == "site" and field is not None and not request.user.has_perm("sensors.view_all_sites"):
             field.required = True
         return field
+
+
+@admin.register(Silence)
+class SilenceAdmin(ReadOnly, SiteScopedAdmin):
+    """Begun and ended on the page of silences."""
+
+    list_display = ["reason", "site", "asset", "sensor", "starts_at", "ends_at", "created_by"]
+    list_filter = [("site", VisibleRelatedFilter)]
+    list_select_related = ["site", "asset", "sensor", "created_by"]
+    search_fields = ["reason", "asset__name", "sensor__sensor_id"]
+    date_hierarchy = "starts_at"
 
 
 @admin.register(Route)

@@ -42,7 +42,7 @@ def _tell_some(now: datetime) -> int:
     alerts = list(waiting.select_for_update(skip_locked=True)[:BATCH])
     if not alerts:
         return 0
-    known = Circumstances.load(alerts)
+    known = Circumstances.load(alerts, now)
     _withdraw(alerts)
     ledger = Ledger.load({DIGEST, QUIET, *map(known.group_key, alerts)}, now)
     settled = [alert for alert in alerts if alert.is_resolved]

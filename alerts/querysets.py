@@ -1,3 +1,4 @@
+from datetime import datetime
 from typing import Self
 
 from django.db.models import Case, Exists, IntegerField, Q, Value, When
@@ -62,6 +63,11 @@ class PreferenceQuerySet(PersonalQuerySet):
 
 class ContactQuerySet(PersonalQuerySet):
     pass
+
+
+class SilenceQuerySet(SiteScopedQuerySet):
+    def running(self, at: datetime) -> Self:
+        return self.filter(starts_at__lte=at, ends_at__gt=at)
 
 
 class DeliveryQuerySet(SiteScopedQuerySet):

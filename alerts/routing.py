@@ -7,7 +7,7 @@ saved.
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
-from alerts import budget, quiet_hours
+from alerts import budget, quiet_hours, silences
 from alerts.circumstances import Circumstances, Rule
 from alerts.directory import Person
 from alerts.ledger import Ledger, Slot, Target
@@ -57,7 +57,10 @@ def explain(alert: Alert, known: Circumstances, ledger: Ledger, now: datetime) -
 
     `ledger` holds the messages that wait or went out lately; it is not changed.
     """
-    if held := _held(alert, known):
+    if silenced := silences.covering(known.silences, alert, known.above(alert.asset_id), now):
+        last = max(silenced, key=lambda silence: silence.ends_at)
+        return Explanation(held=f"Silenced: {last.reason}", look_again=last.ends_at)
+    if held := _quieted(alert, known, now):
         return Explanation(held=held)
     applying, later = _applying(alert, known, now)
     if not applying:
@@ -80,10 +83,14 @@ def explain_settled(alert: Alert, told: set[Target], known: Circumstances, ledge
     ]
 
 
-def _held(alert: Alert, known: Circumstances) -> str:
-    for asset_id in known.above(alert.asset_id)[1:]:
+def _quieted(alert: Alert, known: Circumstances, now: datetime) -> str:
+    """Which alert speaks for this one; one that is silenced itself speaks for none."""
+    above = known.above(alert.asset_id)
+    for number, asset_id in enumerate(above[1:], 1):
         parent = known.quieting.get(asset_id)
-        if parent is not None and parent.severity >= alert.severity:
+        if parent is None or parent.severity < alert.severity:
+            continue
+        if not silences.covering(known.silences, parent, above[number:], now):
             return f"Alert {parent.pk} ({parent.title}) on what it is part of speaks for it until it is resolved."
     return ""
 

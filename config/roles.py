@@ -21,7 +21,7 @@ VIEW = tuple(
             *("site", "asset", "sensor", "reading", "readingbatch"),
             *("sensorprofile", "sensorfault", "annotation", "correction"),
         ),
-        "alerts": ("alert", "transition", "channel", "delivery", "route"),
+        "alerts": ("alert", "transition", "channel", "delivery", "route", "silence"),
         "maintenance": ("workorder", "maintenancelog", "verdict"),
         "mlops": ("anomaly", "baseline"),
     }.items()
@@ -33,8 +33,11 @@ ASK_MODELS = ("mlops.view_modelversion", "mlops.predict_modelversion")
 ROLES: dict[str, Role] = {
     "viewer": Role("Sees everything of their sites.", VIEW),
     "operator": Role(
-        "Acknowledges alerts, enters readings, asks models.",
-        ("alerts.acknowledge_alert", "alerts.resolve_alert", "sensors.add_reading", *ASK_MODELS),
+        "Acknowledges and silences alerts, enters readings, asks models.",
+        (
+            *("alerts.acknowledge_alert", "alerts.resolve_alert", "alerts.add_silence", "alerts.change_silence"),
+            *("sensors.add_reading", *ASK_MODELS),
+        ),
         includes=("viewer",),
     ),
     "technician": Role(

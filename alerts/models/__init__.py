@@ -3,6 +3,7 @@
 from alerts.models.alert import Alert, Severity, State, Transition
 from alerts.models.messages import Channel, Contact, Delivery, DeliveryItem
 from alerts.models.routing import Preference, Route
+from alerts.models.silences import Silence
 
 __all__ = [
     "Alert",
@@ -13,6 +14,7 @@ __all__ = [
     "Preference",
     "Route",
     "Severity",
+    "Silence",
     "State",
     "Transition",
 ]
