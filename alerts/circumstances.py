@@ -10,7 +10,9 @@ from typing import Any, Self
 
 from django.db.models import Q
 
+from alerts import ladders
 from alerts.directory import Directory
+from alerts.ladders import Ladder
 from alerts.models import Alert, Route, Severity, Silence
 from alerts.rules import KEY as FAULT_KEY
 from sensors.models import Asset, SensorFault, SensorProfile, Site
@@ -35,6 +37,7 @@ class Rule:
     roles: frozenset[int] = frozenset()
     people: frozenset[int] = frozenset()
     channels: frozenset[int] = frozenset()
+    policy_id: int | None = None
     as_digest: bool = False
     tells_when_settled: bool = True
 
@@ -61,6 +64,7 @@ class Rule:
             roles=roles,
             people=people,
             channels=channels,
+            policy_id=route.policy_id,
             as_digest=route.as_digest,
             tells_when_settled=route.tells_when_settled,
         )
@@ -78,6 +82,7 @@ class Circumstances:
     senders: dict[str, int]
     silences: list[Silence] = field(default_factory=list)
     quieting: dict[int, Alert] = field(default_factory=dict)
+    ladders: dict[int, Ladder] = field(default_factory=dict)
     # Whom a route names at a site, kept once it is known (alerts.routing).
     named: dict[Any, Any] = field(default_factory=dict)
     _lines: dict[int, list[int]] = field(default_factory=dict)
@@ -99,6 +104,7 @@ class Circumstances:
         )
         above = {pk for alert in alerts for pk in found.above(alert.asset_id)[1:]}
         found.quieting = _quieting(above)
+        found.ladders = ladders.load({rule.policy_id for rule in found.rules if rule.policy_id}, now)
         return found
 
     def above(self, asset_id: int | None) -> list[int]:

@@ -50,6 +50,43 @@ class RouteQuerySet(EverywhereQuerySet):
     pass
 
 
+class ScheduleQuerySet(EverywhereQuerySet):
+    pass
+
+
+class EscalationPolicyQuerySet(EverywhereQuerySet):
+    pass
+
+
+class PartQuerySet(SiteScopedQuerySet):
+    """Parts of rows of a site or of every site; whoever sees the whole sees them."""
+
+    whole = ""
+
+    def visible_to(self, user: Viewer) -> Self:
+        rows = self.model._meta.get_field(self.whole).remote_field.model.objects
+        return self.filter(**{f"{self.whole}__in": rows.visible_to(user)})
+
+
+class OfScheduleQuerySet(PartQuerySet):
+    whole = "schedule"
+
+
+class RotationMemberQuerySet(PartQuerySet):
+    whole = "rotation"
+
+
+class EscalationStepQuerySet(PartQuerySet):
+    whole = "policy"
+
+
+class EscalationQuerySet(SiteScopedQuerySet):
+    site_path = "alert__site"
+
+    def running(self) -> Self:
+        return self.filter(next_at__isnull=False)
+
+
 class PersonalQuerySet(SiteScopedQuerySet):
     """A person's own rows: nobody else's business."""
 

@@ -37,11 +37,14 @@ class Line:
 
 @dataclass
 class Explanation:
-    """Everybody whom a route names for an alert. `held` says why nobody is told now, `look_again` when that changes."""
+    """Everybody whom a route names for an alert. `held` says why nobody is told now,
+    `look_again` when that changes; `policies` are those that go on telling people until somebody acknowledges.
+    """
 
     lines: list[Line] = field(default_factory=list)
     held: str = ""
     look_again: datetime | None = None
+    policies: frozenset[int] = frozenset()
 
 
 @dataclass
@@ -67,7 +70,9 @@ def explain(alert: Alert, known: Circumstances, ledger: Ledger, now: datetime) -
         return Explanation(held=_nobody(later), look_again=later)
     wishes = _wishes(alert, applying, known)
     lines = [_line(alert, target, wish, known, ledger, now) for target, wish in wishes.items()]
-    return Explanation(lines, held="" if lines else "Nobody whom a route names sees the site.")
+    policies = frozenset(rule.policy_id for rule in applying if rule.policy_id is not None)
+    held = "" if lines or policies else "Nobody whom a route names sees the site."
+    return Explanation(lines, held=held, policies=policies)
 
 
 def explain_settled(alert: Alert, told: set[Target], known: Circumstances, ledger: Ledger, now: datetime) -> list[Line]:

@@ -1,7 +1,7 @@
 from celery import shared_task
 from django.utils import timezone
 
-from alerts import lifecycle, notify, returning, rules
+from alerts import escalation, lifecycle, notify, returning, rules
 
 
 @shared_task
@@ -21,3 +21,9 @@ def settle() -> None:
 def tell() -> None:
     """See who has to hear of which alert, and write the messages."""
     notify.tell()
+
+
+@shared_task
+def climb() -> None:
+    """Tell more people of what nobody has acknowledged."""
+    escalation.climb()

@@ -348,6 +348,8 @@ ADMIN_MODELS = {
     "alerts.channel": (TECHNICIANS, NOBODY, NOBODY),
     "alerts.delivery": (TECHNICIANS, NOBODY, NOBODY),
     "alerts.silence": (TECHNICIANS, NOBODY, NOBODY),
+    "alerts.schedule": (TECHNICIANS, ENGINEERS, ENGINEERS),
+    "alerts.escalationpolicy": (TECHNICIANS, ENGINEERS, ENGINEERS),
     "alerts.route": (TECHNICIANS, ENGINEERS, ENGINEERS),
     "maintenance.workorder": (TECHNICIANS, TECHNICIANS, TECHNICIANS),
     # The log in the table was written by somebody else; tests/maintenance/test_admin.py changes an own one.

@@ -4,7 +4,7 @@ from datetime import UTC, datetime, timedelta
 
 from django.utils import timezone
 
-from alerts.models import Alert, Channel, Delivery, Route, Severity, Silence
+from alerts.models import Alert, Channel, Delivery, EscalationPolicy, Route, Schedule, Severity, Silence
 from maintenance.models import MaintenanceLog, Verdict, WorkOrder
 from mlops.models import Anomaly, Baseline, Deployment, ModelVersion, TrainingRun, UnscoredStretch, ValidationPolicy
 from sensors.models import (
@@ -89,11 +89,16 @@ def make_things(name: str) -> Things:
     silence = Silence.objects.create(
         site=plant.site, asset=asset, reason=f"{name} is tried out", ends_at=timezone.now() + timedelta(days=1)
     )
+    schedule = Schedule.objects.create(site=plant.site, name=f"{name} duty")
+    policy = EscalationPolicy.objects.create(site=plant.site, name=f"{name} escalation")
+    policy.steps.create(position=0, schedule=schedule)
     route = Route.objects.create(site=plant.site, asset=asset, name=f"{name} route")
     return {
         "channel": channel,
         "delivery": delivery,
         "route": route,
+        "schedule": schedule,
+        "escalationpolicy": policy,
         "silence": silence,
         "modelversion": version,
         "deployment": deployed,
