@@ -6,7 +6,7 @@ from django.conf import settings
 from django.db.models import F, OuterRef, Subquery
 
 from alerts import lifecycle
-from alerts.models import Alert, Severity
+from alerts.models import Alert
 from sensors.models import Pending, Reading
 
 # So much of the sensor's own time without anything unusual shows that the cause is gone: a value that swings around its
@@ -27,13 +27,14 @@ def look(now: datetime) -> None:
         sensor=OuterRef("sensor"), timestamp__gt=OuterRef("last_seen_at"), quality__gte=settings.QUALITY_THRESHOLD
     )
     earliest = after.order_by("timestamp").values("timestamp")
-    alerts = Alert.objects.unresolved().filter(kind=Alert.Kind.ANOMALY, historical=False, sensor__isnull=False)
-    # Severe ones that were told of already wait for somebody to acknowledge them.
-    alerts = alerts.exclude(state="open", normal_since__isnull=False, severity__gte=Severity.HIGH)
-    over = alerts.annotate(
-        first=Subquery(earliest[:1]),
-        enough=Subquery(earliest[NORMAL_READINGS - 1 : NORMAL_READINGS]),
-        newest=Subquery(after.order_by("-timestamp").values("timestamp")[:1]),
-    ).filter(enough__isnull=False, newest__gte=F("last_seen_at") + HOLD)
+    over = (
+        Alert.objects.may_return()
+        .annotate(
+            first=Subquery(earliest[:1]),
+            enough=Subquery(earliest[NORMAL_READINGS - 1 : NORMAL_READINGS]),
+            newest=Subquery(after.order_by("-timestamp").values("timestamp")[:1]),
+        )
+        .filter(enough__isnull=False, newest__gte=F("last_seen_at") + HOLD)
+    )
     for alert in over:
         lifecycle.back_to_normal(alert, since=alert.first)

@@ -9,7 +9,7 @@ import sys
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
-from benchmarks import formats, ingest, latency, mqtt, path, predict, scoring, storage
+from benchmarks import alerts, formats, ingest, latency, mqtt, path, predict, scoring, storage
 
 BENCHMARKS = {
     "path": path.run,
@@ -24,6 +24,7 @@ BENCHMARKS = {
     "growth": ingest.run_growth,
     "storage": storage.run,
     "predict": predict.run,
+    "alerts": alerts.run,
 }
 RESULTS = Path(__file__).with_name("results.json")
 
