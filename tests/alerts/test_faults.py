@@ -6,7 +6,8 @@ from django.contrib.auth.models import User
 from django.test import Client
 from django.utils import timezone
 
-from alerts import evidence, lifecycle, rules
+from alerts import evidence, lifecycle
+from alerts.faults import pull_faults
 from alerts.models import Alert, Severity, State
 from sensors.models import ApiKey, Asset, Sensor, SensorFault
 from tests.conftest import Plant, make_user
@@ -54,8 +55,8 @@ def test_an_open_fault_raises_one_alert_however_often_one_looks(
     north: Plant, now: datetime, kind: str, alert_kind: str, words: str
 ) -> None:
     fault(north, now, kind)
-    rules.pull_faults(now)
-    rules.pull_faults(now)
+    pull_faults(now)
+    pull_faults(now)
     alert = Alert.objects.get()
     assert (alert.kind, alert.title, alert.severity, alert.occurrences) == (alert_kind, words, Severity.MEDIUM, 1)
     assert (alert.asset, alert.sensor, alert.state) == (north.pump, north.temperature, State.OPEN)
@@ -63,25 +64,25 @@ def test_an_open_fault_raises_one_alert_however_often_one_looks(
 
 def test_a_fault_of_a_moment_needs_nobody(north: Plant, now: datetime) -> None:
     SensorFault.objects.filter(pk=fault(north, now).pk).update(noticed_at=now)
-    rules.pull_faults(now)
+    pull_faults(now)
     assert not Alert.objects.exists()
-    rules.pull_faults(now + MINUTE)
+    pull_faults(now + MINUTE)
     assert Alert.objects.exists()
 
 
 def test_on_an_asset_of_low_criticality_it_is_of_low_severity(north: Plant, now: datetime) -> None:
     Asset.objects.update(criticality=Asset.Criticality.LOW)
     fault(north, now)
-    rules.pull_faults(now)
+    pull_faults(now)
     assert Alert.objects.get().severity == Severity.LOW
 
 
 def test_when_the_fault_ends_its_alert_is_resolved(north: Plant, now: datetime) -> None:
     silent, stuck = fault(north, now), fault(north, now, Kind.STUCK)
-    rules.pull_faults(now)
+    pull_faults(now)
     end(silent, now)
     end(stuck, now)
-    rules.pull_faults(now)
+    pull_faults(now)
     assert not Alert.objects.unresolved().exists()
     reasons = {alert.kind: alert.transitions.last() for alert in Alert.objects.all()}
     assert {kind: step and (step.reason, step.by) for kind, step in reasons.items()} == {
@@ -92,7 +93,7 @@ def test_when_the_fault_ends_its_alert_is_resolved(north: Plant, now: datetime) 
 
 def test_the_sensors_of_a_silent_sender_raise_one_alert_together(north: Plant, now: datetime) -> None:
     group(north, now, 3)
-    rules.pull_faults(now)
+    pull_faults(now)
     alert = Alert.objects.get()
     assert alert.title == "Nothing comes from gateway 7 any more: 3 sensors are silent"
     assert (alert.kind, alert.severity, alert.site) == (Alert.Kind.SILENT, Severity.MEDIUM, north.site)
@@ -100,7 +101,7 @@ def test_the_sensors_of_a_silent_sender_raise_one_alert_together(north: Plant, n
 
 def test_a_silent_sender_of_many_sensors_is_of_high_severity(north: Plant, now: datetime) -> None:
     group(north, now, 10)
-    rules.pull_faults(now)
+    pull_faults(now)
     assert Alert.objects.get().severity == Severity.HIGH
 
 
@@ -108,18 +109,18 @@ def test_a_silent_asset_raises_one_alert(north: Plant, now: datetime) -> None:
     whole = fault(north, now, sensor=None, asset=north.pump)
     fault(north, now, part_of=whole)
     fault(north, now, sensor=north.vibration, part_of=whole)
-    rules.pull_faults(now)
+    pull_faults(now)
     alert = Alert.objects.get()
     assert (alert.title, alert.asset) == ("Pump P-101: 2 sensors are silent", north.pump)
 
 
 def test_single_alerts_give_way_to_the_one_of_a_group_that_forms_later(north: Plant, now: datetime) -> None:
     single = fault(north, now)
-    rules.pull_faults(now)
+    pull_faults(now)
     first = Alert.objects.get()
     whole, _ = group(north, now, 3)
     SensorFault.objects.filter(pk=single.pk).update(part_of=whole)
-    rules.pull_faults(now)
+    pull_faults(now)
     first.refresh_from_db()
     left = Alert.objects.unresolved().get()
     assert left.title.startswith("Nothing comes from gateway 7")
@@ -128,30 +129,30 @@ def test_single_alerts_give_way_to_the_one_of_a_group_that_forms_later(north: Pl
 
 def test_a_sensor_that_outlasts_its_group_alerts_again(north: Plant, now: datetime) -> None:
     single = fault(north, now)
-    rules.pull_faults(now)
+    pull_faults(now)
     whole, _ = group(north, now, 3)
     SensorFault.objects.filter(pk=single.pk).update(part_of=whole)
-    rules.pull_faults(now)
+    pull_faults(now)
     SensorFault.objects.exclude(pk=single.pk).update(ended_at=now)
     SensorFault.objects.filter(pk=single.pk).update(part_of=None)
-    rules.pull_faults(now)
+    pull_faults(now)
     assert Alert.objects.unresolved().get().dedup_key == f"fault:{single.pk}"
 
 
 def test_what_a_person_resolved_is_not_raised_again(north: Plant, people: dict[str, User], now: datetime) -> None:
     fault(north, now)
-    rules.pull_faults(now)
+    pull_faults(now)
     lifecycle.resolve(Alert.objects.get(), lifecycle.Actor(people["operator"]), "It is being replaced.")
-    rules.pull_faults(now)
+    pull_faults(now)
     assert not Alert.objects.unresolved().exists()
 
 
 def test_a_retired_sensor_is_given_as_the_reason(north: Plant, now: datetime) -> None:
     found = fault(north, now)
-    rules.pull_faults(now)
+    pull_faults(now)
     Sensor.objects.update(status=Sensor.Status.RETIRED)
     end(found, now)
-    rules.pull_faults(now)
+    pull_faults(now)
     assert Alert.objects.get().transitions.last().reason == "The sensor is no longer in use."  # type: ignore[union-attr]
 
 
@@ -159,7 +160,7 @@ def test_the_page_of_the_alert_says_what_is_wrong_and_nothing_of_the_machine(
     client: Client, north: Plant, people: dict[str, User], now: datetime
 ) -> None:
     fault(north, now, Kind.STUCK, detail="Every reading is exactly 61.2 °C.")
-    rules.pull_faults(now)
+    pull_faults(now)
     alert = Alert.objects.get()
     said = evidence.sentences(alert.evidence, north.site.timezone)
     assert said[0].startswith("Since ")
@@ -177,7 +178,7 @@ def test_the_page_of_a_silent_sender_names_its_sensors(
     client: Client, north: Plant, people: dict[str, User], now: datetime
 ) -> None:
     group(north, now, 12)
-    rules.pull_faults(now)
+    pull_faults(now)
     client.force_login(people["viewer"])
     page = client.get(Alert.objects.get().get_absolute_url()).content.decode()
     assert "No reading has come since" in page
