@@ -47,3 +47,20 @@ class DeliveryQuerySet(SiteScopedQuerySet):
 
 class DeliveryItemQuerySet(SiteScopedQuerySet):
     site_path = "alert__site"
+
+
+class RuleQuerySet(SiteScopedQuerySet):
+    def standing(self) -> Self:
+        """Those that nobody has deleted."""
+        return self.filter(removed_at__isnull=True)
+
+    def at_work(self) -> Self:
+        return self.standing().filter(enabled=True)
+
+
+class ConditionQuerySet(SiteScopedQuerySet):
+    site_path = "rule__site"
+
+
+class FiringQuerySet(SiteScopedQuerySet):
+    site_path = "sensor__site"
