@@ -171,12 +171,14 @@ def record_historical(
     evidence: dict[str, Any],
     began_at: datetime,
     last_seen_at: datetime,
+    kind: str = Alert.Kind.ANOMALY,
 ) -> Alert:
     """Record an alert of the past: resolved from the start, never delivered, not counted as open."""
     alert = Alert.objects.create(
         site_id=asset.site_id,
         asset=asset,
         sensor=sensor,
+        kind=kind,
         severity=severity,
         state=State.RESOLVED,
         historical=True,

@@ -11,10 +11,10 @@ RANK = Case(
     default=Value(len(BY_RANK) - 1),
     output_field=IntegerField(),
 )
-# Anomalies that end by themselves once the values are as usual; severe ones known to be over wait for a person.
+# What ends by itself once the values are as usual; severe ones that are known to be over wait for a person.
 MAY_RETURN = (
     ~Q(state="resolved")
-    & Q(kind="anomaly", historical=False, sensor__isnull=False)
+    & Q(kind__in=["anomaly", "limit"], historical=False, sensor__isnull=False)
     & ~Q(state="open", normal_since__isnull=False, severity__gte=3)
 )
 
@@ -68,3 +68,20 @@ class DeliveryQuerySet(SiteScopedQuerySet):
 
 class DeliveryItemQuerySet(SiteScopedQuerySet):
     site_path = "alert__site"
+
+
+class RuleQuerySet(SiteScopedQuerySet):
+    def standing(self) -> Self:
+        """Those that nobody has deleted."""
+        return self.filter(removed_at__isnull=True)
+
+    def at_work(self) -> Self:
+        return self.standing().filter(enabled=True)
+
+
+class ConditionQuerySet(SiteScopedQuerySet):
+    site_path = "rule__site"
+
+
+class FiringQuerySet(SiteScopedQuerySet):
+    site_path = "sensor__site"

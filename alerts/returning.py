@@ -14,14 +14,15 @@ from sensors.models import Pending, Reading
 HOLD = timedelta(minutes=15)
 # ... in so many readings at least, as many as an event is judged by.
 NORMAL_READINGS = 5
-# While readings wait for longer than this to be scored nobody knows what they show.
+CONSUMERS = ("score", "limits")
+# While readings wait for longer than this to be looked at nobody knows what they show.
 SCORED_WITHIN = timedelta(seconds=10)
 
 
 def look(now: datetime) -> None:
-    """See which anomalies are over. What a rule or a fault of an instrument raised is theirs to end."""
-    unscored = Pending.objects.waiting().filter(consumer="score", live=True, due_at__lt=now - SCORED_WITHIN)
-    if unscored.exists():
+    """See which anomalies and exceeded limits are over. What a fault of an instrument raised is its to end."""
+    unseen = Pending.objects.waiting().filter(consumer__in=CONSUMERS, live=True, due_at__lt=now - SCORED_WITHIN)
+    if unseen.exists():
         return
     after = Reading.objects.filter(
         sensor=OuterRef("sensor"), timestamp__gt=OuterRef("last_seen_at"), quality__gte=settings.QUALITY_THRESHOLD

@@ -1,3 +1,4 @@
+import json
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -150,6 +151,7 @@ def _chart(found: Alert) -> dict[str, Any]:
         "end": for_machines(end),
         "low": band[0] if band else None,
         "high": band[1] if band else None,
+        "limits": json.dumps(evidence.limit_lines(found.evidence)),
     }
 
 

@@ -9,7 +9,7 @@ import sys
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
-from benchmarks import alerts, formats, ingest, latency, mqtt, path, predict, scoring, storage
+from benchmarks import alerts, formats, ingest, latency, limits, mqtt, path, predict, scoring, storage
 
 BENCHMARKS = {
     "path": path.run,
@@ -18,6 +18,7 @@ BENCHMARKS = {
     "scored": ingest.run_scored,
     "scoring": scoring.run,
     "latency": latency.run,
+    "limits": limits.run,
     "formats": formats.run,
     "import": formats.run_import,
     "mqtt": mqtt.run,

@@ -40,7 +40,7 @@ class Migration(migrations.Migration):
         ),
         migrations.AddIndex(
             model_name='alert',
-            index=models.Index(condition=models.Q(models.Q(('state', 'resolved'), _negated=True), ('historical', False), ('kind', 'anomaly'), ('sensor__isnull', False), models.Q(('normal_since__isnull', False), ('severity__gte', 3), ('state', 'open'), _negated=True)), fields=['sensor'], name='alert_may_return'),
+            index=models.Index(condition=models.Q(models.Q(('state', 'resolved'), _negated=True), ('historical', False), ('kind__in', ['anomaly', 'limit']), ('sensor__isnull', False), models.Q(('normal_since__isnull', False), ('severity__gte', 3), ('state', 'open'), _negated=True)), fields=['sensor'], name='alert_may_return'),
         ),
         migrations.AddIndex(
             model_name='alert',

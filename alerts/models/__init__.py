@@ -1,14 +1,18 @@
-"""Alerts and every step of their lives; the messages by which people hear of them."""
+"""Alerts and every step of their lives; the rules that raise them; the messages by which people hear of them."""
 
 from alerts.models.alert import Alert, Severity, State, Transition
 from alerts.models.messages import Channel, Contact, Delivery, DeliveryItem
+from alerts.models.rules import Condition, Firing, Rule
 
 __all__ = [
     "Alert",
     "Channel",
+    "Condition",
     "Contact",
     "Delivery",
     "DeliveryItem",
+    "Firing",
+    "Rule",
     "Severity",
     "State",
     "Transition",
