@@ -11,6 +11,7 @@ from django.db import IntegrityError, transaction
 from django.db.models import ProtectedError, Q, QuerySet
 from django.utils import timezone
 
+from alerts import nudge
 from alerts.models import Alert, Severity, State, Transition
 from sensors import live
 from sensors.errors import Refused
@@ -146,6 +147,8 @@ def _go_on(
     elif rises and not alert.historical:
         _write(alert, Step.MORE_SEVERE, was, PLATFORM, f"Now {alert.get_severity_display()}.")
     live.publish("alerts", site_id=alert.site_id, asset_id=alert.asset_id)
+    if alert.notify_at is not None:
+        nudge.tell()
     return alert
 
 
@@ -333,3 +336,5 @@ def _write(
         reason=reason[:MAX_REASON],
     )
     live.publish("alerts", site_id=alert.site_id, asset_id=alert.asset_id)
+    if alert.notify_at is not None:
+        nudge.tell()

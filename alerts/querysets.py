@@ -1,6 +1,7 @@
+from datetime import datetime
 from typing import Self
 
-from django.db.models import Case, IntegerField, Q, Value, When
+from django.db.models import Case, Exists, IntegerField, Q, Value, When
 
 from sensors.querysets import SiteScopedQuerySet, Viewer
 
@@ -46,20 +47,48 @@ class TransitionQuerySet(SiteScopedQuerySet):
     site_path = "alert__site"
 
 
-class ChannelQuerySet(SiteScopedQuerySet):
-    """Channels of a site; those of every site are everybody's to choose, and theirs to change who see every site."""
+class EverywhereQuerySet(SiteScopedQuerySet):
+    """Rows of a site, or of every site: those everybody sees who sees any site."""
 
     def visible_to(self, user: Viewer) -> Self:
         if not user.is_authenticated:
             return self.none()
-        return self.filter(site__isnull=True) | super().visible_to(user)
+        if user.has_perm("sensors.view_all_sites"):
+            return self
+        own = user.sites.values("pk")
+        return self.filter(Q(site__in=own) | Q(Exists(own), site__isnull=True))
+
+    def changeable_by(self, user: Viewer) -> Self:
+        """What is of every site is for those to change who see every site."""
+        return super().visible_to(user)
 
 
-class ContactQuerySet(SiteScopedQuerySet):
-    """A person's own; addresses are nobody else's business."""
+class ChannelQuerySet(EverywhereQuerySet):
+    pass
+
+
+class RouteQuerySet(EverywhereQuerySet):
+    pass
+
+
+class PersonalQuerySet(SiteScopedQuerySet):
+    """A person's own rows: nobody else's business."""
 
     def visible_to(self, user: Viewer) -> Self:
         return self.filter(person=user) if user.is_authenticated else self.none()
+
+
+class PreferenceQuerySet(PersonalQuerySet):
+    pass
+
+
+class ContactQuerySet(PersonalQuerySet):
+    pass
+
+
+class SilenceQuerySet(SiteScopedQuerySet):
+    def running(self, at: datetime) -> Self:
+        return self.filter(starts_at__lte=at, ends_at__gt=at)
 
 
 class DeliveryQuerySet(SiteScopedQuerySet):

@@ -1,7 +1,7 @@
 from celery import shared_task
 from django.utils import timezone
 
-from alerts import faults, lifecycle, returning
+from alerts import faults, lifecycle, notify, returning
 
 
 @shared_task
@@ -15,3 +15,9 @@ def settle() -> None:
     """Wake what was snoozed until now, and see what has gone back to normal."""
     lifecycle.wake(timezone.now())
     returning.look(timezone.now())
+
+
+@shared_task
+def tell() -> None:
+    """See who has to hear of which alert, and write the messages."""
+    notify.tell()

@@ -11,7 +11,7 @@ from django.urls import reverse
 from django.utils import timezone
 from django.views.decorators.http import require_POST, require_safe
 
-from alerts import evidence, lifecycle
+from alerts import evidence, lifecycle, silences
 from alerts.forms import Assignment, Comment, InboxFilter, Resolution, Snooze
 from alerts.models import Alert, Severity, State, Transition
 from alerts.querysets import AlertQuerySet
@@ -34,7 +34,9 @@ def inbox(request: Request) -> HttpResponse:
     rows = _filtered(Alert.objects.visible_to(request.user), chosen, request.user)
     rows = rows.select_related("site", "asset", "assignee").defer("evidence")
     untouched = not any(chosen.values())
-    context = {"form": form, "page": page_of(rows, request), "untouched": untouched}
+    page = page_of(rows, request)
+    silences.mark(page.rows)
+    context = {"form": form, "page": page, "untouched": untouched}
     return live_page(request, "alerts/inbox.html", "alerts/_inbox.html", context)
 
 
@@ -124,6 +126,7 @@ def _of_asset(asset: Asset) -> "QuerySet[Alert]":
 def alert(request: Request, pk: int) -> HttpResponse:
     rows = Alert.objects.visible_to(request.user).select_related("site", "asset", "sensor", "assignee")
     found = get_object_or_404(rows, pk=pk)
+    silences.mark([found])
     context = {
         "alert": found,
         "sentences": evidence.sentences(found.evidence, found.site.timezone),

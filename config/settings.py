@@ -239,6 +239,7 @@ CELERY_BEAT_SCHEDULE = {
     "look for sensor faults": {"task": "sensors.tasks.look_for_faults", "schedule": 10.0, "options": {"expires": 10}},
     "alert of sensor faults": {"task": "alerts.tasks.alert_of_faults", "schedule": 5.0, "options": {"expires": 5}},
     "settle alerts": {"task": "alerts.tasks.settle", "schedule": 5.0, "options": {"expires": 5}},
+    "tell of alerts": {"task": "alerts.tasks.tell", "schedule": 1.0, "options": {"expires": 2}},
     "score assets": {"task": "mlops.tasks.score_assets", "schedule": 1.0, "options": {"expires": 2}},
     "resume training": {"task": "mlops.tasks.resume_training", "schedule": 30.0, "options": {"expires": 30}},
     "set anomalies of faulty sensors aside": {

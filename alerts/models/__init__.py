@@ -2,7 +2,9 @@
 
 from alerts.models.alert import Alert, Severity, State, Transition
 from alerts.models.messages import Channel, Contact, Delivery, DeliveryItem
+from alerts.models.routing import Preference, Route
 from alerts.models.rules import Condition, Firing, Rule
+from alerts.models.silences import Silence
 
 __all__ = [
     "Alert",
@@ -12,8 +14,11 @@ __all__ = [
     "Delivery",
     "DeliveryItem",
     "Firing",
+    "Preference",
+    "Route",
     "Rule",
     "Severity",
+    "Silence",
     "State",
     "Transition",
 ]
