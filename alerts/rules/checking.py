@@ -48,6 +48,11 @@ SENSORS = f"""
         WHERE f.rule_id IS NULL AND f.sensor_id = s.sensor AND f.end >= s.first - {GAP} AND f.start <= s.last
     )
 """
+WITH_SENSORS = """
+    SELECT coalesce(array_agg(c.rule_id), '{}'), coalesce(array_agg(c.sensor_id), '{}')
+    FROM alerts_condition c JOIN alerts_rule r ON r.id = c.rule_id AND r.enabled AND r.removed_at IS NULL
+    WHERE c.sensor_id = ANY(%s)
+"""
 # A condition of a rule may be met by what its sensor said before, for a gap.
 RULES = f"""
     SELECT coalesce(array_agg(s.number - 1), '{{}}')
@@ -97,13 +102,15 @@ def check(batches: list[ReadingBatch]) -> None:
         return
     historical = batches[0].mode == ReadingBatch.Mode.HISTORY
     firings = _written_down(cases)
+    went_on: list[Firing] = []
     for case, begin, end, series in _with_readings(cases):
-        known = firings.setdefault(case.definition, {})
+        known = firings.setdefault(case.definition.digest, {})
         recorded = [Recorded(key, held_of(case.definition, firing)) for key, firing in known.items()]
         settled = settle(case.definition, begin, end, recorded, partial(_read, case.definition, begin, end, series))
         before = [known.pop(row.key) for row in settled.replaced]
-        for firing in recording.replace(case.of, case.definition, before, settled.found, historical):
+        for firing in recording.replace(case.of, case.definition, before, settled.found, historical, went_on):
             known[firing.pk] = firing
+    recording.save_ends(went_on)
 
 
 def held_of(definition: Definition, firing: Firing) -> Held:
@@ -145,10 +152,10 @@ def _settings() -> dict[str, float]:
 
 def _of_rules(stretches: Stretches) -> Iterable[Case]:
     """Rules with a sensor that has new readings and that need a closer look."""
-    with_sensors = Condition.objects.filter(sensor__in=any_of(np.unique(stretches.sensors).tolist()))
-    with_sensors = with_sensors.filter(rule__enabled=True, rule__removed_at=None)
-    pairs = np.array(list(with_sensors.values_list("rule", "sensor")), np.int64).reshape(-1, 2)
-    if not len(pairs):
+    with numpy_cursor() as cursor:
+        cursor.execute(WITH_SENSORS, [Bigints(np.unique(stretches.sensors))], prepare=True)
+        [pairs] = cursor.fetchall()
+    if not len(pairs[0]):
         return []
     rules, firsts, lasts = _merged(pairs, stretches)
     with numpy_cursor() as cursor:
@@ -169,11 +176,11 @@ def _of_rules(stretches: Stretches) -> Iterable[Case]:
     ]
 
 
-def _merged(pairs: NDArray[np.int64], stretches: Stretches) -> tuple[NDArray[np.int64], ...]:
+def _merged(pairs: Sequence[NDArray[np.int64]], stretches: Stretches) -> tuple[NDArray[np.int64], ...]:
     """Where each rule has new readings of any of its sensors; stretches that touch are one."""
     found: list[tuple[int, int, int]] = []
-    for rule in np.unique(pairs[:, 0]).tolist():
-        own = np.isin(stretches.sensors, pairs[pairs[:, 0] == rule, 1])
+    for rule in np.unique(pairs[0]).tolist():
+        own = np.isin(stretches.sensors, pairs[1][pairs[0] == rule])
         for first, last in sorted(zip(stretches.firsts[own].tolist(), stretches.lasts[own].tolist(), strict=True)):
             if found and found[-1][0] == rule and first <= found[-1][2] + SPAN_GAP_US:
                 found[-1] = (rule, found[-1][1], max(last, found[-1][2]))
@@ -183,22 +190,20 @@ def _merged(pairs: NDArray[np.int64], stretches: Stretches) -> tuple[NDArray[np.
     return rules, firsts, lasts
 
 
-def _written_down(cases: Sequence[Case]) -> dict[Definition, dict[int, Firing]]:
-    """What is known of each definition from its first new reading on, by key."""
-    by_digest = {case.definition.digest: case.definition for case in cases}
-    since = {
-        definition: min(case.first for case in cases if case.definition == definition) - _reach(definition)
-        for definition in by_digest.values()
-    }
+def _written_down(cases: Sequence[Case]) -> dict[str, dict[int, Firing]]:
+    """What is known of each definition, by its digest, from its first new reading on, by key."""
+    since: dict[str, int] = {}
+    for case in cases:
+        begin = case.first - _reach(case.definition)
+        since[case.definition.digest] = min(begin, since.get(case.definition.digest, begin))
     sensors = [case.of.pk for case in cases if isinstance(case.of, Sensor)]
     rules = [case.of.pk for case in cases if isinstance(case.of, Rule)]
-    rows = Firing.objects.filter(Q(rule=None, sensor__in=any_of(sensors)) | Q(rule__in=rules))
-    rows = rows.filter(definition__in=list(by_digest), end__gte=recording.at(min(since.values())))
-    found: dict[Definition, dict[int, Firing]] = {}
+    rows = Firing.objects.filter(Q(rule=None, sensor__in=any_of(sensors)) | Q(rule__in=any_of(rules)))
+    rows = rows.filter(end__gte=recording.at(min(since.values())))
+    found: dict[str, dict[int, Firing]] = {}
     for firing in rows.select_related("alert"):
-        definition = by_digest[firing.definition]
-        if us(firing.end) >= since[definition]:
-            found.setdefault(definition, {})[firing.pk] = firing
+        if firing.definition in since and us(firing.end) >= since[firing.definition]:
+            found.setdefault(firing.definition, {})[firing.pk] = firing
     return found
 
 

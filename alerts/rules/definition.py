@@ -4,6 +4,7 @@ import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, time
+from functools import cached_property
 from typing import NamedTuple
 from zoneinfo import ZoneInfo
 
@@ -110,7 +111,7 @@ class Definition:
     schedule: Schedule | None = None
     rule: int | None = None
 
-    @property
+    @cached_property
     def digest(self) -> str:
         """Changes with whatever changes an answer."""
         return hashlib.sha256(repr(self).encode()).hexdigest()[:16]

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import numpy as np
 from django.db import transaction
 from django.db.models import ProtectedError
 
@@ -11,6 +12,7 @@ from alerts import lifecycle
 from alerts.models import Alert, Firing, Rule, Severity
 from alerts.rules.definition import Condition, Definition
 from alerts.rules.evaluation import Held
+from sensors.arrays import Bigints, Doubles, Timestamps, numpy_cursor
 from sensors.models import Asset, Sensor
 from sensors.wording import measured
 from sensors.zones import MACHINE_CLASSES
@@ -23,11 +25,17 @@ KIND = Alert.Kind.LIMIT
 
 
 def replace(
-    of: Sensor | Rule, definition: Definition, before: Sequence[Firing], found: Sequence[Held], historical: bool
+    of: Sensor | Rule,
+    definition: Definition,
+    before: Sequence[Firing],
+    found: Sequence[Held],
+    historical: bool,
+    went_on: list[Firing],
 ) -> list[Firing]:
     """Write down the stretches that were `found` in place of those `before`, and tell of what is new.
 
-    `historical` when the readings that show it are of the past: nobody is told of that.
+    `historical` when the readings that show it are of the past: nobody is told of that. Those that only went on are
+    added to `went_on`, to be saved together (`save_ends`).
     """
     left = sorted(before, key=lambda firing: (firing.historical, firing.start))
     written = []
@@ -37,11 +45,30 @@ def replace(
         firing = same[0] if same else Firing(rule=of if isinstance(of, Rule) else None, definition=definition.digest)
         for other in same[1:]:
             _absorb(other, firing)
-        _write(firing, of, definition, held, historical)
+        if _write(firing, of, definition, held, historical):
+            went_on.append(firing)
         written.append(firing)
     for firing in left:
         _withdraw(firing)
     return written
+
+
+def save_ends(firings: Sequence[Firing]) -> None:
+    """Save how long these went on for and how far, in one statement."""
+    if not firings:
+        return
+    columns = zip(
+        *((row.pk, row.sensor_id, us(row.end), us(row.peak_at), row.peak_value) for row in firings), strict=True
+    )
+    keys, sensors, ends, peaks_at, peaks = (np.array(column) for column in columns)
+    with numpy_cursor() as cursor:
+        cursor.execute(
+            """
+            UPDATE alerts_firing f SET sensor_id = n.sensor, "end" = n.end, peak_at = n.peak_at, peak_value = n.peak
+            FROM unnest(%s, %s, %s, %s, %s) AS n(id, sensor, "end", peak_at, peak) WHERE f.id = n.id
+            """,
+            [Bigints(keys), Bigints(sensors), Timestamps(ends), Timestamps(peaks_at), Doubles(peaks)],
+        )
 
 
 def us(at: datetime) -> int:
@@ -52,7 +79,8 @@ def at(us: int) -> datetime:
     return datetime.fromtimestamp(us / 1e6, UTC)
 
 
-def _write(firing: Firing, of: Sensor | Rule, definition: Definition, held: Held, historical: bool) -> None:
+def _write(firing: Firing, of: Sensor | Rule, definition: Definition, held: Held, historical: bool) -> bool:
+    """Returns whether its end and peak are left to be saved."""
     is_new = firing._state.adding
     went_on = is_new or held.end > us(firing.end)
     was = _fields(firing)
@@ -73,19 +101,22 @@ def _write(firing: Firing, of: Sensor | Rule, definition: Definition, held: Held
     elif _is_news(firing, held, was):
         lifecycle.update(firing.alert, start=firing.start, end=firing.end, **_about(firing, of, definition))
         firing.alert.last_seen_at = max(firing.alert.last_seen_at, firing.end)
-    if is_new or was != _fields(firing):
+    now = _fields(firing)
+    if is_new or was[:4] != now[:4]:
         firing.save()
+        return False
+    return was != now
 
 
 def _fields(firing: Firing) -> tuple[Any, ...]:
-    names = ("sensor_id", "start", "end", "alarm_at", "peak_at", "peak_value", "historical", "alert_id")
+    names = ("start", "alarm_at", "historical", "alert_id", "end", "sensor_id", "peak_at", "peak_value")
     return tuple(getattr(firing, name) for name in names) if not firing._state.adding else ()
 
 
 def _is_news(firing: Firing, held: Held, was: tuple[Any, ...]) -> bool:
     """Whether its alert should say so now: it is worse, it is over, or some time has passed."""
     assert firing.alert is not None
-    _, start, _, alarm_at, *_ = was
+    start, alarm_at, *_ = was
     if (firing.start, firing.alarm_at) != (start, alarm_at):
         return True
     ahead = firing.end - firing.alert.last_seen_at
