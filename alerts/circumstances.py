@@ -12,9 +12,9 @@ from django.db.models import Q
 
 from alerts import ladders
 from alerts.directory import Directory
+from alerts.faults import KEY as FAULT_KEY
 from alerts.ladders import Ladder
 from alerts.models import Alert, Route, Severity, Silence
-from alerts.rules import KEY as FAULT_KEY
 from sensors.models import Asset, SensorFault, SensorProfile, Site
 
 # The highest machine above an asset is what people go to; areas and lines are too large for one message.
@@ -22,7 +22,7 @@ MACHINE = Asset.Level.MACHINE
 
 
 @dataclass(frozen=True)
-class Rule:
+class Terms:
     """What a route says, whether or not it is saved."""
 
     name: str
@@ -43,7 +43,7 @@ class Rule:
 
     @classmethod
     def of(cls, route: Route) -> Self:
-        """Of a saved route; what it names is prefetched by `rules`."""
+        """Of a saved route; what it names is prefetched by `routes`."""
         named = {
             name: frozenset(row.pk for row in getattr(route, name).all()) for name in ("roles", "people", "channels")
         }
@@ -74,7 +74,7 @@ class Rule:
 class Circumstances:
     """`parents` are of assets, `quieting` the worst severe alert by asset, `senders` by sensor or fault."""
 
-    rules: list[Rule]
+    routes: list[Terms]
     directory: Directory
     sites: dict[int, Site]
     parents: dict[int, int | None]
@@ -88,13 +88,13 @@ class Circumstances:
     _lines: dict[int, list[int]] = field(default_factory=dict)
 
     @classmethod
-    def load(cls, alerts: Iterable[Alert], now: datetime, extra: Iterable[Rule] = ()) -> Self:
+    def load(cls, alerts: Iterable[Alert], now: datetime, extra: Iterable[Terms] = ()) -> Self:
         """Of these alerts as things are at `now`, with `extra` routes as if they were saved."""
         alerts = list(alerts)
         site_ids = {alert.site_id for alert in alerts}
         tree = list(Asset.objects.filter(site__in=site_ids).values_list("pk", "parent_id", "level"))
         found = cls(
-            rules=[*_rules(site_ids), *extra],
+            routes=[*_routes(site_ids), *extra],
             directory=Directory.load(),
             sites=Site.objects.in_bulk(site_ids),
             parents={pk: parent for pk, parent, _ in tree},
@@ -104,7 +104,7 @@ class Circumstances:
         )
         above = {pk for alert in alerts for pk in found.above(alert.asset_id)[1:]}
         found.quieting = _quieting(above)
-        found.ladders = ladders.load({rule.policy_id for rule in found.rules if rule.policy_id}, now)
+        found.ladders = ladders.load({route.policy_id for route in found.routes if route.policy_id}, now)
         return found
 
     def above(self, asset_id: int | None) -> list[int]:
@@ -134,9 +134,9 @@ class Circumstances:
         return f"asset-{machines[-1] if machines else alert.asset_id}"
 
 
-def _rules(site_ids: set[int]) -> list[Rule]:
+def _routes(site_ids: set[int]) -> list[Terms]:
     routes = Route.objects.filter(Q(site=None) | Q(site__in=site_ids), enabled=True)
-    return [Rule.of(route) for route in routes.prefetch_related("roles", "people", "channels").order_by("pk")]
+    return [Terms.of(route) for route in routes.prefetch_related("roles", "people", "channels").order_by("pk")]
 
 
 def _quieting(assets: set[int]) -> dict[int, Alert]:

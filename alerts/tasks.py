@@ -1,13 +1,13 @@
 from celery import shared_task
 from django.utils import timezone
 
-from alerts import escalation, lifecycle, notify, returning, rules
+from alerts import escalation, faults, lifecycle, notify, returning
 
 
 @shared_task
 def alert_of_faults() -> None:
     """Raise and resolve alerts as faults of instruments begin and end."""
-    rules.pull_faults()
+    faults.pull_faults()
 
 
 @shared_task

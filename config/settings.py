@@ -254,6 +254,7 @@ CELERY_TIMEZONE = "UTC"
 # Who works on stored batches: name in the outbox -> function that takes a list of batches (sensors.outbox).
 OUTBOX_CONSUMERS = {
     "score": "mlops.scoring.score_batches",
+    "limits": "alerts.rules.checking.check",
     "watch": "sensors.profiles.hear",
     "summarise": "sensors.summary.summarise",
 }

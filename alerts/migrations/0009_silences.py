@@ -12,7 +12,7 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('alerts', '0006_routes'),
+        ('alerts', '0008_routes'),
         ('sensors', '0007_dead_letters'),
         migrations.swappable_dependency(settings.AUTH_USER_MODEL),
     ]

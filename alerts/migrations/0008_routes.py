@@ -11,7 +11,7 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('alerts', '0005_messages'),
+        ('alerts', '0007_rules'),
         ('auth', '0012_alter_user_first_name_max_length'),
         ('sensors', '0007_dead_letters'),
         migrations.swappable_dependency(settings.AUTH_USER_MODEL),
