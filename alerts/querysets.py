@@ -1,3 +1,4 @@
+from datetime import datetime
 from typing import Self
 
 from django.db.models import Case, IntegerField, Q, Value, When
@@ -17,6 +18,9 @@ MAY_RETURN = (
     & Q(kind="anomaly", historical=False, sensor__isnull=False)
     & ~Q(state="open", normal_since__isnull=False, severity__gte=3)
 )
+
+# Steps that make an alert something new to look at.
+CALLING = Q(step__in=["raised", "more_severe", "reopened"])
 
 
 class AlertQuerySet(SiteScopedQuerySet):
@@ -44,3 +48,6 @@ class AlertQuerySet(SiteScopedQuerySet):
 
 class TransitionQuerySet(SiteScopedQuerySet):
     site_path = "alert__site"
+
+    def calling_since(self, at: datetime) -> Self:
+        return self.filter(CALLING, at__gt=at)
