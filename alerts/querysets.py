@@ -19,6 +19,9 @@ MAY_RETURN = (
     & ~Q(state="open", normal_since__isnull=False, severity__gte=3)
 )
 
+# Steps that make an alert something new to look at.
+CALLING = Q(step__in=["raised", "more_severe", "reopened"])
+
 
 class AlertQuerySet(SiteScopedQuerySet):
     def visible_to(self, user: Viewer) -> Self:
@@ -45,6 +48,9 @@ class AlertQuerySet(SiteScopedQuerySet):
 
 class TransitionQuerySet(SiteScopedQuerySet):
     site_path = "alert__site"
+
+    def calling_since(self, at: datetime) -> Self:
+        return self.filter(CALLING, at__gt=at)
 
 
 class EverywhereQuerySet(SiteScopedQuerySet):

@@ -1,12 +1,13 @@
 from django.urls import path
 
-from alerts import views
+from alerts import critical, views
 
 app_name = "alerts"
 urlpatterns = [
     path("", views.inbox, name="inbox"),
     path("open/", views.open_panel, name="open-panel"),
     path("attention/", views.attention_panel, name="attention-panel"),
+    path("critical/", critical.critical, name="critical"),
     path("assets/<int:pk>/", views.for_asset, name="for-asset"),
     path("<int:pk>/", views.alert, name="alert"),
     path("<int:pk>/acknowledge/", views.acknowledge, name="acknowledge"),

@@ -129,6 +129,7 @@ WEB = [
     Row("GET", "alerts:inbox", EVERYBODY),
     Row("GET", "alerts:open-panel", EVERYBODY),
     Row("GET", "alerts:attention-panel", EVERYBODY),
+    Row("GET", "alerts:critical", EVERYBODY),
     Row("GET", "alerts:for-asset", EVERYBODY, of="asset"),
     Row("GET", "alerts:alert", EVERYBODY, of="alert"),
     Row("POST", "alerts:acknowledge", OPERATORS, of="alert", answers=302),
