@@ -33,6 +33,9 @@ class ChannelQuerySet(SiteScopedQuerySet):
             return self.none()
         return self.filter(site__isnull=True) | super().visible_to(user)
 
+    def changeable_by(self, user: Viewer) -> Self:
+        return super().visible_to(user)
+
 
 class ContactQuerySet(SiteScopedQuerySet):
     """A person's own; addresses are nobody else's business."""
@@ -42,7 +45,12 @@ class ContactQuerySet(SiteScopedQuerySet):
 
 
 class DeliveryQuerySet(SiteScopedQuerySet):
-    pass
+    """Messages on the matters of a site; those of no single site are their reader's own."""
+
+    def visible_to(self, user: Viewer) -> Self:
+        if not user.is_authenticated:
+            return self.none()
+        return self.filter(site__isnull=True, person=user) | super().visible_to(user)
 
 
 class DeliveryItemQuerySet(SiteScopedQuerySet):
