@@ -77,5 +77,5 @@ def of(url: str) -> Service | None:
     ('ntfy', None, None)
     """
     scheme = url.partition("://")[0].lower() if "://" in url else ""
-    names = {name.lower().lstrip("+-:") for name, _ in parse_qsl(urlsplit(url).query, keep_blank_values=True)}
+    names = {name.strip().lower().lstrip("+-:") for name, _ in parse_qsl(urlsplit(url).query, keep_blank_values=True)}
     return None if names & REFUSED_PARTS else SERVICES.get(scheme)
