@@ -26,13 +26,15 @@ class Posted:
 class Web:
     """What was posted, in order. `answers` are statuses with headers, taken one after the other; the last one stays.
 
-    The status 0 closes the connection without an answer, -1 lets it hang until the receiver is closed, -2 drips.
+    The status 0 closes the connection without an answer, -1 lets it hang until the receiver is closed, -2 drips, and
+    any other one is sent once the gate is open.
     """
 
     url: str
     answers: list[tuple[int, dict[str, str]]]
     posted: list[Posted] = field(default_factory=list)
     closed: threading.Event = field(default_factory=threading.Event)
+    gate: threading.Event = field(default_factory=threading.Event)
 
     def next_answer(self) -> tuple[int, dict[str, str]]:
         return self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
@@ -56,6 +58,7 @@ def web(*answers: int | tuple[int, dict[str, str]], port: int = 0) -> Iterator[W
             if status <= 0:
                 self.close_connection = True
                 return
+            receiver.gate.wait(60)
             self.send_response(status)
             for name, value in headers.items():
                 self.send_header(name, value)
@@ -74,6 +77,7 @@ def web(*answers: int | tuple[int, dict[str, str]], port: int = 0) -> Iterator[W
 
     server = Server(("127.0.0.1", port), Handler)
     receiver = Web(f"http://127.0.0.1:{server.server_port}/hook", told)
+    receiver.gate.set()
     thread = threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True)
     thread.start()
     try:
