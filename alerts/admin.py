@@ -5,7 +5,10 @@ from django.contrib.auth.models import User
 from django.db.models import QuerySet
 from django.http import HttpRequest
 
-from alerts import lifecycle
+from alerts import (
+    lifecycle,
+    notification_admin,  # noqa: F401 (registers its pages)
+)
 from alerts.models import Alert, Channel, Delivery, DeliveryItem, Transition
 from sensors.admin import ReadOnly, SiteScopedAdmin, VisibleRelatedFilter
 from sensors.errors import Refused

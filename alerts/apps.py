@@ -1,5 +1,3 @@
-from typing import Any
-
 from django.apps import AppConfig
 from django.db.models.signals import post_migrate
 
@@ -8,10 +6,6 @@ class AlertsConfig(AppConfig):
     name = "alerts"
 
     def ready(self) -> None:
-        post_migrate.connect(_make_first_channels, sender=self)
+        from alerts.defaults import create_defaults
 
-
-def _make_first_channels(**_: Any) -> None:
-    from alerts import channels
-
-    channels.make_first()
+        post_migrate.connect(create_defaults, sender=self)

@@ -5,28 +5,16 @@ import uuid
 from typing import Any
 from urllib.parse import urlsplit
 
-from django.conf import settings
 from django.contrib.auth.models import User
 from django.db import transaction
 from django.utils import timezone
 
-from alerts import delivery, secrets
+from alerts import nudge, secrets
 from alerts.models import Channel, Delivery, Severity
 from alerts.transports import services
 from sensors.errors import Refused
 
 Kind = Channel.Kind
-MAIL_LEAVES_BY = (".smtp.EmailBackend", ".console.EmailBackend")
-
-
-def make_first() -> None:
-    """A fresh installation tells of alerts in its log, and by e-mail where a mail server is set. What exists stays."""
-    wanted = {Kind.CONSOLE: "Server log"}
-    if settings.EMAIL_BACKEND.endswith(MAIL_LEAVES_BY):
-        wanted[Kind.EMAIL] = "E-mail"
-    there = set(Channel.objects.filter(kind__in=wanted, site=None).values_list("kind", flat=True))
-    made = [Channel(kind=kind, name=name) for kind, name in wanted.items() if kind not in there]
-    Channel.objects.bulk_create(made, ignore_conflicts=True)
 
 
 def checked_url(kind: str, url: str) -> str:
@@ -91,5 +79,5 @@ def send_test(channel: Channel, person: User) -> Delivery:
         subject=f"Test of {channel}",
         body=f"Sent by {person} at {timezone.now():%Y-%m-%d %H:%M:%S} UTC.",
     )
-    transaction.on_commit(delivery.nudge)
+    nudge.deliver()
     return test

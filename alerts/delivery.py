@@ -13,18 +13,16 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime, timedelta
 
-from celery import current_app
 from django.db import transaction
 from django.db.models import F, Q
 from django.utils import timezone
 
-from alerts import channel_health, lifecycle, messages, secrets
+from alerts import channel_health, lifecycle, messages, nudge, secrets
 from alerts.channel_health import Refusing
 from alerts.messages import NotNeeded
 from alerts.models import Alert, Channel, Contact, Delivery, Severity
 from alerts.querysets import DeliveryQuerySet
-from alerts.transports import Failure, PermanentFailure, Send, opened
-from sensors import once
+from alerts.transports import Failure, NotSetUp, PermanentFailure, Send, opened
 from sensors.models import Site
 
 logger = logging.getLogger(__name__)
@@ -42,28 +40,14 @@ ATTEMPTS = 8
 FIRST_WAIT, FACTOR, LONGEST_WAIT = timedelta(seconds=30), 4, timedelta(hours=10)
 # Of a channel that is down attempts do not count, but for no longer than this.
 PATIENCE = timedelta(days=1)
-NUDGE_MARK, NUDGE_SECONDS = "nudge:messages", 5
 
 _lock = threading.Lock()
 _senders: Counter[int] = Counter()
 
 
-def nudge() -> None:
-    """Ask the program that sends messages to look now. Never raises: a sweep every second makes up for a lost nudge."""
-    try:
-        if once.first(NUDGE_MARK, NUDGE_SECONDS):
-            current_app.send_task("alerts.tasks.deliver", expires=NUDGE_SECONDS)
-    except Exception:
-        logger.warning("nudge not sent; the sweep will find the messages")
-
-
 def waited_for() -> list[int]:
     """The channels by which something is due and may be tried."""
-    try:
-        # Before the look, so that what is committed after it is announced again.
-        once.clear(NUDGE_MARK)
-    except Exception:
-        logger.warning("nudge not cleared")
+    nudge.looking(nudge.DELIVER)
     now = timezone.now()
     awake = Q(channel__enabled=True) & (Q(channel__paused_until=None) | Q(channel__paused_until__lte=now))
     rows = _due(now).filter(awake | Q(kind=Delivery.Kind.TEST)).order_by()
@@ -165,6 +149,9 @@ def _deliver(delivery: Delivery, send: Send) -> None:
         _mark(delivery, State.CANCELLED, error=str(reason))
     except Refusing:
         _put_off(delivery, timezone.now() + timedelta(seconds=channel_health.BREAKER_SECONDS), "the channel fails")
+    except NotSetUp as failure:
+        # Whoever runs the installation knows; an alert on it would take the same way.
+        _mark(delivery, State.FAILED, error=str(failure))
     except PermanentFailure as failure:
         _fail(delivery, str(failure))
     except Exception as error:
@@ -281,7 +268,7 @@ def redrive(rows: DeliveryQuerySet, actor: lifecycle.Actor = lifecycle.PLATFORM)
         for channel in Channel.objects.filter(pk__in={channel for _, channel in failed}):
             if not channel.deliveries.filter(state=State.FAILED).exists():
                 _settle(channel, actor)
-        transaction.on_commit(nudge)
+        nudge.deliver()
     return len(failed)
 
 

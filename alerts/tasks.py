@@ -1,13 +1,13 @@
 from celery import current_app, shared_task
 from django.utils import timezone
 
-from alerts import delivery, lifecycle, returning, rules
+from alerts import delivery, faults, lifecycle, notify, nudge, returning
 
 
 @shared_task
 def alert_of_faults() -> None:
     """Raise and resolve alerts as faults of instruments begin and end."""
-    rules.pull_faults()
+    faults.pull_faults()
 
 
 @shared_task
@@ -15,6 +15,13 @@ def settle() -> None:
     """Wake what was snoozed until now, and see what has gone back to normal."""
     lifecycle.wake(timezone.now())
     returning.look(timezone.now())
+
+
+@shared_task
+def tell() -> None:
+    """See who has to hear of which alert, and write the messages."""
+    if notify.tell():
+        nudge.deliver()
 
 
 @shared_task

@@ -21,7 +21,7 @@ VIEW = tuple(
             *("site", "asset", "sensor", "reading", "readingbatch"),
             *("sensorprofile", "sensorfault", "annotation", "correction"),
         ),
-        "alerts": ("alert", "transition", "channel", "delivery"),
+        "alerts": ("alert", "transition", "channel", "delivery", "route", "silence"),
         "maintenance": ("workorder", "maintenancelog", "verdict"),
         "mlops": ("anomaly", "baseline"),
     }.items()
@@ -33,8 +33,11 @@ ASK_MODELS = ("mlops.view_modelversion", "mlops.predict_modelversion")
 ROLES: dict[str, Role] = {
     "viewer": Role("Sees everything of their sites.", VIEW),
     "operator": Role(
-        "Acknowledges alerts, enters readings, asks models.",
-        ("alerts.acknowledge_alert", "alerts.resolve_alert", "sensors.add_reading", *ASK_MODELS),
+        "Acknowledges and silences alerts, enters readings, asks models.",
+        (
+            *("alerts.acknowledge_alert", "alerts.resolve_alert", "alerts.add_silence", "alerts.change_silence"),
+            *("sensors.add_reading", *ASK_MODELS),
+        ),
         includes=("viewer",),
     ),
     "technician": Role(
@@ -65,6 +68,7 @@ ROLES: dict[str, Role] = {
             *(f"sensors.{verb}_import" for verb in ("view", "add", "change")),
             *(f"sensors.{verb}_qualitypolicy" for verb in ("view", "add", "change")),
             *(f"mlops.{verb}_validationpolicy" for verb in ("view", "add", "change")),
+            *(f"alerts.{verb}_route" for verb in ("add", "change")),
             "mlops.view_deployment",
             "mlops.change_deployment",
             *(f"mlops.{verb}_trainingrun" for verb in ("view", "add")),

@@ -250,6 +250,7 @@ CELERY_BEAT_SCHEDULE = {
     "look for sensor faults": {"task": "sensors.tasks.look_for_faults", "schedule": 10.0, "options": {"expires": 10}},
     "alert of sensor faults": {"task": "alerts.tasks.alert_of_faults", "schedule": 5.0, "options": {"expires": 5}},
     "settle alerts": {"task": "alerts.tasks.settle", "schedule": 5.0, "options": {"expires": 5}},
+    "tell of alerts": {"task": "alerts.tasks.tell", "schedule": 1.0, "options": {"expires": 2}},
     "send messages": {"task": "alerts.tasks.deliver", "schedule": 1.0, "options": {"expires": 2}},
     "heartbeat of messages": {"task": "config.tasks.messages_heartbeat", "schedule": 5.0, "options": {"expires": 5}},
     "score assets": {"task": "mlops.tasks.score_assets", "schedule": 1.0, "options": {"expires": 2}},
@@ -265,6 +266,7 @@ CELERY_TIMEZONE = "UTC"
 # Who works on stored batches: name in the outbox -> function that takes a list of batches (sensors.outbox).
 OUTBOX_CONSUMERS = {
     "score": "mlops.scoring.score_batches",
+    "limits": "alerts.rules.checking.check",
     "watch": "sensors.profiles.hear",
     "summarise": "sensors.summary.summarise",
 }

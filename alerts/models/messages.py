@@ -61,6 +61,11 @@ class Channel(models.Model):
         return self.name
 
     @property
+    def is_set_up(self) -> bool:
+        """Whether there is something to send by: e-mail needs a server."""
+        return self.kind != self.Kind.EMAIL or not settings.EMAIL_BACKEND.endswith(".dummy.EmailBackend")
+
+    @property
     def is_personal(self) -> bool:
         return self.kind == self.Kind.EMAIL or bool(self.config.get("personal"))
 

@@ -31,6 +31,10 @@ class PermanentFailure(Failure):
     """The same again would fail again: somebody has to change something."""
 
 
+class NotSetUp(PermanentFailure):
+    """The installation has nothing to send by, by choice or because it is new."""
+
+
 @dataclass(frozen=True)
 class Message:
     """What one message says, in the forms that receivers want it.

@@ -10,7 +10,7 @@ from django.conf import settings
 from django.core.mail import EmailMultiAlternatives, get_connection
 
 from alerts.models import Channel
-from alerts.transports import Message, PermanentFailure, Send, TemporaryFailure, network
+from alerts.transports import Message, NotSetUp, PermanentFailure, Send, TemporaryFailure, network
 
 NO_SERVER = "no mail server is set; see EMAIL_URL"
 
@@ -23,8 +23,8 @@ def opened(channel: Channel) -> Iterator[Send]:
         connection = get_connection()
 
         def send(message: Message, to: str) -> None:
-            if settings.EMAIL_BACKEND.endswith(".dummy.EmailBackend"):
-                raise PermanentFailure(NO_SERVER)
+            if not channel.is_set_up:
+                raise NotSetUp(NO_SERVER)
             try:
                 with line.at_most(network.SEND_SECONDS):
                     connection.open()

@@ -401,3 +401,13 @@ def test_a_receiver_that_hangs_holds_up_nobody_else(north: Plant, local: None, m
             hanging.closed.set()
             for thread in threads:
                 thread.join(20)
+
+
+def test_without_a_mail_server_the_log_says_so_and_nobody_is_alerted(
+    north: Plant, settings: LazySettings, people: dict[str, User]
+) -> None:
+    settings.EMAIL_BACKEND = "django.core.mail.backends.dummy.EmailBackend"
+    made = message(Channel.objects.create(name="Mail", kind="email"), raised(north), person=people["operator"])
+    delivery.deliver_due()
+    assert state_of(made) == (Sent.FAILED, 1, "no mail server is set; see EMAIL_URL")
+    assert not Alert.objects.filter(kind=Alert.Kind.SYSTEM).exists()

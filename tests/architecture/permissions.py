@@ -381,6 +381,8 @@ ADMIN_MODELS = {
     "alerts.alert": (TECHNICIANS, NOBODY, NOBODY),
     "alerts.channel": (TECHNICIANS, NOBODY, NOBODY),
     "alerts.delivery": (TECHNICIANS, NOBODY, NOBODY),
+    "alerts.silence": (TECHNICIANS, NOBODY, NOBODY),
+    "alerts.route": (TECHNICIANS, ENGINEERS, ENGINEERS),
     "maintenance.workorder": (TECHNICIANS, TECHNICIANS, TECHNICIANS),
     # The log in the table was written by somebody else; tests/maintenance/test_admin.py changes an own one.
     "maintenance.maintenancelog": (TECHNICIANS, TECHNICIANS, NOBODY),

@@ -39,6 +39,7 @@ def test_every_admin_page_is_scoped_by_site_and_deletes_nothing(model: type[Mode
             "Transition",
             "Contact",
             "DeliveryItem",
+            "Preference",
             "IdempotentRequest",
         )
         return

@@ -2,7 +2,9 @@
 
 from datetime import UTC, datetime, timedelta
 
-from alerts.models import Alert, Channel, Delivery, Severity
+from django.utils import timezone
+
+from alerts.models import Alert, Channel, Delivery, Route, Severity, Silence
 from maintenance.models import MaintenanceLog, Verdict, WorkOrder
 from mlops.models import Anomaly, Baseline, Deployment, ModelVersion, TrainingRun, UnscoredStretch, ValidationPolicy
 from sensors.models import (
@@ -84,9 +86,15 @@ def make_things(name: str) -> Things:
     channel = Channel.objects.create(site=plant.site, name=f"{name} log", kind=Channel.Kind.CONSOLE)
     delivery = Delivery.objects.create(site=plant.site, channel=channel, group_key=name, reason=f"{name} is hot")
     delivery.items.create(alert=alert, reason=delivery.reason)
+    silence = Silence.objects.create(
+        site=plant.site, asset=asset, reason=f"{name} is tried out", ends_at=timezone.now() + timedelta(days=1)
+    )
+    route = Route.objects.create(site=plant.site, asset=asset, name=f"{name} route")
     return {
         "channel": channel,
         "delivery": delivery,
+        "route": route,
+        "silence": silence,
         "modelversion": version,
         "deployment": deployed,
         "quarantined": refused,
