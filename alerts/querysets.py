@@ -135,7 +135,12 @@ class SilenceQuerySet(SiteScopedQuerySet):
 
 
 class DeliveryQuerySet(SiteScopedQuerySet):
-    pass
+    """Messages on the matters of a site; those of no single site are their reader's own."""
+
+    def visible_to(self, user: Viewer) -> Self:
+        if not user.is_authenticated:
+            return self.none()
+        return self.filter(site__isnull=True, person=user) | super().visible_to(user)
 
 
 class DeliveryItemQuerySet(SiteScopedQuerySet):

@@ -1,6 +1,6 @@
 from django.urls import path
 
-from alerts import critical, views
+from alerts import critical, delivery_views, views
 
 app_name = "alerts"
 urlpatterns = [
@@ -16,4 +16,13 @@ urlpatterns = [
     path("<int:pk>/assign/", views.assign, name="assign"),
     path("<int:pk>/comment/", views.comment, name="comment"),
     path("<int:pk>/resolve/", views.resolve, name="resolve"),
+    path("channels/", delivery_views.channels, name="channels"),
+    path("channels/new/", delivery_views.new_channel, name="new-channel"),
+    path("channels/<int:pk>/", delivery_views.channel, name="channel"),
+    path("channels/<int:pk>/test/", delivery_views.test_channel, name="test-channel"),
+    path("channels/<int:pk>/resend/", delivery_views.redrive_channel, name="redrive-channel"),
+    path("deliveries/", delivery_views.deliveries, name="deliveries"),
+    path("deliveries/<int:pk>/", delivery_views.delivery, name="delivery"),
+    path("deliveries/<int:pk>/resend/", delivery_views.redrive, name="redrive"),
+    path("by-link/<str:token>/", delivery_views.by_link, name="by-link"),
 ]

@@ -77,6 +77,8 @@ ROLES: dict[str, Role] = {
             "mlops.change_deployment",
             *(f"mlops.{verb}_trainingrun" for verb in ("view", "add")),
             "mlops.view_unscoredstretch",
+            *(f"alerts.{verb}_channel" for verb in ("add", "change")),
+            "alerts.redrive_delivery",
             "sensors.view_pending",
             "sensors.change_pending",
         ),
