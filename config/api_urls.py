@@ -4,6 +4,7 @@ from django.urls import path
 from rest_framework.routers import SimpleRouter
 
 from alerts.api import AlertViewSet
+from alerts.rules.api import FiringViewSet, RuleViewSet
 from maintenance.api import AlertWorkOrder, VerdictViewSet, WorkOrderViewSet
 from mlops.api import AnomalyViewSet, ModelVersionViewSet
 from mlops.prediction.api import Predict, SensorScores
@@ -30,6 +31,8 @@ router.register("audit-log", AuditEntryViewSet, "audit-entry")
 router.register("anomalies", AnomalyViewSet, "anomaly")
 router.register("models", ModelVersionViewSet, "model")
 router.register("alerts", AlertViewSet, "alert")
+router.register("rules", RuleViewSet, "rule")
+router.register("firings", FiringViewSet, "firing")
 router.register("work-orders", WorkOrderViewSet, "work-order")
 router.register("verdicts", VerdictViewSet, "verdict")
 

@@ -21,7 +21,7 @@ VIEW = tuple(
             *("site", "asset", "sensor", "reading", "readingbatch"),
             *("sensorprofile", "sensorfault", "annotation", "correction"),
         ),
-        "alerts": ("alert", "transition", "channel", "delivery", "route", "silence"),
+        "alerts": ("alert", "transition", "channel", "delivery", "route", "silence", "rule", "firing"),
         "maintenance": ("workorder", "maintenancelog", "verdict"),
         "mlops": ("anomaly", "baseline"),
     }.items()
@@ -69,6 +69,7 @@ ROLES: dict[str, Role] = {
             *(f"sensors.{verb}_qualitypolicy" for verb in ("view", "add", "change")),
             *(f"mlops.{verb}_validationpolicy" for verb in ("view", "add", "change")),
             *(f"alerts.{verb}_route" for verb in ("add", "change")),
+            *(f"alerts.{verb}_rule" for verb in ("add", "change")),
             "mlops.view_deployment",
             "mlops.change_deployment",
             *(f"mlops.{verb}_trainingrun" for verb in ("view", "add")),
