@@ -10,6 +10,7 @@ from alerts import (
     notification_admin,  # noqa: F401 (registers its pages)
 )
 from alerts.models import Alert, Channel, Delivery, DeliveryItem, Transition
+from alerts.rules import admin as rules_admin  # noqa: F401 (registers its pages)
 from sensors.admin import ReadOnly, SiteScopedAdmin, VisibleRelatedFilter
 from sensors.errors import Refused
 

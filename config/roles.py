@@ -21,7 +21,10 @@ VIEW = tuple(
             *("site", "asset", "sensor", "reading", "readingbatch"),
             *("sensorprofile", "sensorfault", "annotation", "correction"),
         ),
-        "alerts": ("alert", "transition", "channel", "delivery", "route", "silence", "schedule", "escalationpolicy"),
+        "alerts": (
+            *("alert", "transition", "rule", "firing", "silence"),
+            *("channel", "delivery", "route", "schedule", "escalationpolicy"),
+        ),
         "maintenance": ("workorder", "maintenancelog", "verdict"),
         "mlops": ("anomaly", "baseline"),
     }.items()
@@ -70,7 +73,7 @@ ROLES: dict[str, Role] = {
             *(f"mlops.{verb}_validationpolicy" for verb in ("view", "add", "change")),
             *(
                 f"alerts.{verb}_{model}"
-                for model in ("route", "schedule", "escalationpolicy")
+                for model in ("rule", "route", "schedule", "escalationpolicy")
                 for verb in ("add", "change")
             ),
             "mlops.view_deployment",
