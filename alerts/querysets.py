@@ -71,6 +71,13 @@ class RouteQuerySet(EverywhereQuerySet):
     pass
 
 
+class MessageTemplateQuerySet(SiteScopedQuerySet):
+    """Templates are those of every site."""
+
+    def visible_to(self, user: Viewer) -> Self:
+        return self if user.is_authenticated and user.has_perm("alerts.view_messagetemplate") else self.none()
+
+
 class PersonalQuerySet(SiteScopedQuerySet):
     """A person's own rows: nobody else's business."""
 

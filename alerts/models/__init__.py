@@ -1,6 +1,7 @@
 """Alerts and every step of their lives; the rules that raise them; the messages by which people hear of them."""
 
 from alerts.models.alert import Alert, Severity, State, Transition
+from alerts.models.message_templates import MessageTemplate
 from alerts.models.messages import Channel, Contact, Delivery, DeliveryItem
 from alerts.models.routing import Preference, Route
 from alerts.models.rules import Condition, Firing, Rule
@@ -14,6 +15,7 @@ __all__ = [
     "Delivery",
     "DeliveryItem",
     "Firing",
+    "MessageTemplate",
     "Preference",
     "Route",
     "Rule",

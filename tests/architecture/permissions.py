@@ -381,6 +381,7 @@ ADMIN_MODELS = {
     "alerts.alert": (TECHNICIANS, NOBODY, NOBODY),
     "alerts.channel": (TECHNICIANS, NOBODY, NOBODY),
     "alerts.delivery": (TECHNICIANS, NOBODY, NOBODY),
+    "alerts.messagetemplate": (ENGINEERS, ADMINS, NOBODY),
     "alerts.silence": (TECHNICIANS, NOBODY, NOBODY),
     "alerts.route": (TECHNICIANS, ENGINEERS, ENGINEERS),
     "maintenance.workorder": (TECHNICIANS, TECHNICIANS, TECHNICIANS),
