@@ -1,7 +1,8 @@
 from datetime import datetime
 from typing import Self
 
-from django.db.models import Case, Exists, IntegerField, Q, Value, When
+from django.apps import apps
+from django.db.models import Case, Exists, IntegerField, OuterRef, Q, Value, When
 
 from sensors.querysets import SiteScopedQuerySet, Viewer
 
@@ -64,7 +65,10 @@ class EverywhereQuerySet(SiteScopedQuerySet):
 
 
 class ChannelQuerySet(EverywhereQuerySet):
-    pass
+    def with_condition(self) -> Self:
+        """With their site and owner, and whether messages have failed as `has_failed`."""
+        failed = apps.get_model("alerts", "Delivery").objects.filter(channel=OuterRef("pk"), state="failed")
+        return self.select_related("site", "owner").annotate(has_failed=Exists(failed))
 
 
 class RouteQuerySet(EverywhereQuerySet):
