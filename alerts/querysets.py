@@ -20,6 +20,9 @@ MAY_RETURN = (
     & ~Q(state="open", normal_since__isnull=False, severity__gte=3)
 )
 
+# Steps that make an alert something new to look at.
+CALLING = Q(step__in=["raised", "more_severe", "reopened"])
+
 
 class AlertQuerySet(SiteScopedQuerySet):
     def visible_to(self, user: Viewer) -> Self:
@@ -46,6 +49,9 @@ class AlertQuerySet(SiteScopedQuerySet):
 
 class TransitionQuerySet(SiteScopedQuerySet):
     site_path = "alert__site"
+
+    def calling_since(self, at: datetime) -> Self:
+        return self.filter(CALLING, at__gt=at)
 
 
 class EverywhereQuerySet(SiteScopedQuerySet):
@@ -80,6 +86,43 @@ class MessageTemplateQuerySet(SiteScopedQuerySet):
 
     def visible_to(self, user: Viewer) -> Self:
         return self if user.is_authenticated and user.has_perm("alerts.view_messagetemplate") else self.none()
+
+
+class ScheduleQuerySet(EverywhereQuerySet):
+    pass
+
+
+class EscalationPolicyQuerySet(EverywhereQuerySet):
+    pass
+
+
+class PartQuerySet(SiteScopedQuerySet):
+    """Parts of rows of a site or of every site; whoever sees the whole sees them."""
+
+    whole = ""
+
+    def visible_to(self, user: Viewer) -> Self:
+        rows = self.model._meta.get_field(self.whole).remote_field.model.objects
+        return self.filter(**{f"{self.whole}__in": rows.visible_to(user)})
+
+
+class OfScheduleQuerySet(PartQuerySet):
+    whole = "schedule"
+
+
+class RotationMemberQuerySet(PartQuerySet):
+    whole = "rotation"
+
+
+class EscalationStepQuerySet(PartQuerySet):
+    whole = "policy"
+
+
+class EscalationQuerySet(SiteScopedQuerySet):
+    site_path = "alert__site"
+
+    def running(self) -> Self:
+        return self.filter(next_at__isnull=False)
 
 
 class PersonalQuerySet(SiteScopedQuerySet):
