@@ -3,7 +3,7 @@
 A template is rendered by an engine of its own that knows plain values and the tags of `alerts.message_tags` only.
 """
 
-import logging
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
@@ -16,8 +16,6 @@ from django.template.defaulttags import ForNode
 from django.template.smartif import TokenBase
 
 from alerts import message_tags
-
-logger = logging.getLogger(__name__)
 
 DIRECTORY = settings.BASE_DIR / "templates" / "alerts" / "messages"
 # What a message may be about, and when it is sent.
@@ -75,6 +73,7 @@ ITEM_VARIABLES = {
     "url": "the address of its page",
     "acknowledge_url": "the link by which this person acknowledges it; empty where there is none",
 }
+EMPTY_LINES = re.compile(r"\n\s*\n\s*\n")
 MAX_SUBJECT, MAX_SOURCE, MAX_RENDERED = 200, 20_000, 100_000
 
 
@@ -119,7 +118,8 @@ def default(kind: str) -> Source:
 def render(source: Source, context: dict[str, Any]) -> Rendered:
     """Raises TemplateSyntaxError for a template that cannot be read, and whatever rendering it raises."""
     subject = " ".join(_render(source.subject, context, escaping=False).split())
-    text = _render(source.text, context, escaping=False).strip() + "\n"
+    # Where an {% if %} was not met an empty line is left.
+    text = EMPTY_LINES.sub("\n\n", _render(source.text, context, escaping=False).strip()) + "\n"
     # A layout shows the text of templates that have no HTML of their own.
     html = _render(source.html or _layout(), context | {"body": text}, escaping=True)
     return Rendered(subject[:MAX_SUBJECT], text[:MAX_RENDERED], html[:MAX_RENDERED])

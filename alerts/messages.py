@@ -8,7 +8,7 @@ from django.contrib.auth.models import User
 from django.urls import reverse
 from django.utils import timezone
 
-from alerts import links, message_templates
+from alerts import links, message_templates, template_versions
 from alerts.message_templates import Rendered
 from alerts.models import Alert, Delivery, DeliveryItem, Severity, State
 from alerts.transports import Message
@@ -18,7 +18,6 @@ logger = logging.getLogger(__name__)
 LISTED = 50
 # What SMS and the like are cut to: two parts of a long SMS.
 SHORT = 320
-KINDS_OF_ALERTS = {kind.value for kind in Alert.Kind} & message_templates.KINDS.keys()
 Kind = Delivery.Kind
 
 
@@ -132,7 +131,13 @@ def _item(item: DeliveryItem, delivery: Delivery) -> dict[str, Any]:
 
 
 def _rendered(context: dict[str, Any]) -> Rendered:
-    return message_templates.render(message_templates.default(context["kind"]), context)
+    kind = context["kind"]
+    try:
+        return message_templates.render(template_versions.in_use(kind), context)
+    except Exception:
+        # Better in other words than not at all.
+        logger.exception("a template fails; the delivered one serves", extra={"kind": kind})
+        return message_templates.render(message_templates.default(kind), context)
 
 
 def as_kept(message: Message) -> str:

@@ -7,6 +7,7 @@ import pytest
 import time_machine
 from django.conf import LazySettings
 from django.contrib.auth.models import User
+from django.core.management import CommandError, call_command
 from django.db.models import QuerySet
 from django.test import Client
 from django.urls import reverse
@@ -224,3 +225,20 @@ def test_a_lost_key_is_said_and_the_message_waits(north: Plant, settings: LazySe
         delivery.deliver_due()
     made.refresh_from_db()
     assert (made.state, "SECRETS_KEYS" in made.error) == (Delivery.State.WAITING, True)
+
+
+def test_secrets_are_encrypted_afresh_by_a_command_that_names_what_is_lost(
+    north: Plant, settings: LazySettings, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with web() as receiver:
+        settings.SECRETS_KEYS = ["lost"]
+        hook(receiver, name="Lost")
+        settings.SECRETS_KEYS = ["old"]
+        kept = hook(receiver)
+        settings.SECRETS_KEYS = ["new", "old"]
+        with pytest.raises(CommandError, match=r"enter their secrets again: Lost\."):
+            call_command("rotate_secrets")
+        assert "1 channels" in capsys.readouterr().out
+        settings.SECRETS_KEYS = ["new"]
+        kept.refresh_from_db()
+        assert secrets.decrypt(kept.secret)["url"] == receiver.url

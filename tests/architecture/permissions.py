@@ -429,6 +429,7 @@ ADMIN_MODELS = {
     "alerts.firing": (TECHNICIANS, NOBODY, NOBODY),
     "alerts.channel": (TECHNICIANS, NOBODY, NOBODY),
     "alerts.delivery": (TECHNICIANS, NOBODY, NOBODY),
+    "alerts.messagetemplate": (ENGINEERS, ADMINS, NOBODY),
     "alerts.silence": (TECHNICIANS, NOBODY, NOBODY),
     "alerts.schedule": (TECHNICIANS, ENGINEERS, ENGINEERS),
     "alerts.escalationpolicy": (TECHNICIANS, ENGINEERS, ENGINEERS),
