@@ -16,7 +16,7 @@ from django.contrib.auth.models import User
 from django.db import connection
 from django.utils import timezone
 
-from alerts import channel_health, delivery, lifecycle, secrets
+from alerts import channel_health, delivery, lifecycle, messages, secrets
 from alerts.models import Alert, Channel, Delivery, Severity, State
 from alerts.transports import network
 from sensors.models import Site
@@ -411,3 +411,37 @@ def test_without_a_mail_server_the_log_says_so_and_nobody_is_alerted(
     delivery.deliver_due()
     assert state_of(made) == (Sent.FAILED, 1, "no mail server is set; see EMAIL_URL")
     assert not Alert.objects.filter(kind=Alert.Kind.SYSTEM).exists()
+
+
+@pytest.mark.parametrize("trouble", ["a full mailbox", "no address", "a text that cannot be made"])
+def test_one_message_that_cannot_be_sent_does_not_stop_the_channel_for_others(
+    north: Plant, mails: MailServer, people: dict[str, User], trouble: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mails.full = people["operator"].email if trouble == "a full mailbox" else ""
+    if trouble == "no address":
+        User.objects.filter(pk=people["operator"].pk).update(email="olga@example.com\nBcc: all@example.com")
+    channel = Channel.objects.create(name="Mail", kind="email")
+    start = timezone.now()
+    with time_machine.travel(start, tick=False):
+        stuck = message(channel, raised(north), person=people["operator"], severity=Severity.CRITICAL)
+    if trouble == "a text that cannot be made":
+        compose = messages.compose
+        monkeypatch.setattr(messages, "compose", lambda row: compose(row) if row.pk != stuck.pk else 1 / 0)
+    for minute in range(16):
+        with time_machine.travel(start + minute * MINUTE, tick=False):
+            delivery.deliver_due()
+    with time_machine.travel(start + 16 * MINUTE, tick=False):
+        made = message(channel, raised(north, "loud"), person=people["technician"])
+        delivery.deliver_due()
+    assert state_of(made)[0] == Sent.SENT
+    assert state_of(stuck)[0] == (Sent.FAILED if trouble == "no address" else Sent.WAITING)
+    channel.refresh_from_db()
+    assert (channel.failing_since, channel.paused_until) == (None, None)
+
+
+def test_a_paused_channel_is_tried_with_what_was_not_tried_in_vain(north: Plant, receiver: Web) -> None:
+    now = timezone.now()
+    channel = hook(receiver, failing_since=now - 20 * MINUTE, paused_until=now - MINUTE)
+    message(channel, raised(north), severity=Severity.CRITICAL, attempts=1, due_at=now - 2 * MINUTE)
+    fresh = message(channel, raised(north, "loud"), severity=Severity.LOW, due_at=now - MINUTE)
+    assert delivery._claim(channel.pk)[1] == [fresh]
