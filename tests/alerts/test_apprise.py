@@ -148,3 +148,22 @@ def test_every_scheme_of_the_table_is_one_of_apprise() -> None:
     from apprise.manager_plugins import NotificationManager
 
     assert [name for name in apprise.services.SERVICES if name not in NotificationManager()] == []
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        "?attach=/etc/passwd",
+        "#?attach=/x",
+        "?a=1;attach=/x",
+        "?a=1&%61ttach=/x",
+        "?+attach=/x",
+        "?Wait=9",
+        "?redirect=yes",
+    ],
+)
+def test_options_that_read_files_wait_or_follow_are_refused_however_they_are_written(options: str) -> None:
+    """Each is one to Apprise, too."""
+    url = f"ntfy://host/topic{options}"
+    assert apprise._library().Apprise.instantiate(url) is not None
+    assert apprise.services.of(url) is None
