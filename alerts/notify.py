@@ -143,7 +143,9 @@ def _release(settled: list[Alert], known: Circumstances, now: datetime) -> None:
     severe = {alert.asset_id for alert in settled if alert.asset_id and alert.severity >= Severity.HIGH}
     below = [pk for pk in known.parents if severe.intersection(known.above(pk)[1:])] if severe else []
     if below:
-        untold = Alert.objects.filter(asset__in=below, state=State.OPEN, told_severity=None, historical=False)
+        never = Q(state=State.OPEN, told_severity=None)
+        worse = Q(state__in=[State.OPEN, State.ACKNOWLEDGED], severity__gt=F("told_severity"))
+        untold = Alert.objects.filter(never | worse, asset__in=below, historical=False)
         untold.filter(notify_at=None).update(notify_at=now)
 
 

@@ -9,7 +9,7 @@ from django.db.models import Q
 from django.utils import timezone
 
 from alerts import nudge
-from alerts.models import Alert, Escalation, Silence, State
+from alerts.models import Alert, Escalation, Silence
 from sensors import live
 from sensors.errors import Refused
 from sensors.models import Asset
@@ -71,7 +71,7 @@ def _look_again(site_id: int, until: datetime, now: datetime) -> None:
 
     Also at those that somebody looks at just now, who knows only that the silence lasts `until`: they are waited for.
     """
-    Alert.objects.filter(site=site_id, state=State.OPEN, notify_at__isnull=False).update(notify_at=now)
+    Alert.objects.filter(site=site_id, notify_at__isnull=False).update(notify_at=now)
     running = Escalation.objects.running().filter(Q(next_at=until) | Q(next_at__lte=now), alert__site=site_id)
     held = [row.pk for row in running.order_by("pk").select_for_update(of=("self",)) if row.next_at == until]
     Escalation.objects.filter(pk__in=held).update(next_at=now)
