@@ -22,7 +22,7 @@ from alerts.channel_health import Refusing
 from alerts.messages import NotNeeded
 from alerts.models import Alert, Channel, Contact, Delivery, Severity
 from alerts.querysets import DeliveryQuerySet
-from alerts.transports import Failure, Message, NotSetUp, NotTakenNow, PermanentFailure, Send, opened
+from alerts.transports import Failure, Message, NotSetUp, NotTakenNow, PermanentFailure, Send, network, opened
 from sensors.models import Site
 
 logger = logging.getLogger(__name__)
@@ -142,6 +142,9 @@ def _allowed(channel: Channel, rows: DeliveryQuerySet, now: datetime) -> tuple[D
 
 def _deliver(delivery: Delivery, send: Send) -> None:
     """One attempt at one message, and its outcome in its row."""
+    if delivery.lease_until is None or delivery.lease_until < timezone.now() + timedelta(seconds=network.SEND_SECONDS):
+        # Those before it took too long (a name server that hangs is not cut off): somebody else may have it soon.
+        return
     if delivery.attempts > ATTEMPTS:
         # It was never marked: whoever sent it has died of it, or with it, each time.
         _fail(delivery, delivery.error or "its sender was interrupted again and again")
@@ -264,7 +267,8 @@ def _raise_alert_of(delivery: Delivery, error: str) -> None:
         return
     now = timezone.now()
     lifecycle.raise_alert(
-        dedup_key=_alert_key(channel),
+        # One a site: what it says of an address is not for others to read.
+        dedup_key=f"{_alert_key(channel)}{site.pk}",
         site=site,
         kind=Alert.Kind.SYSTEM,
         title=f"Messages by {channel} cannot be delivered",
@@ -276,7 +280,7 @@ def _raise_alert_of(delivery: Delivery, error: str) -> None:
 
 
 def _alert_key(channel: Channel) -> str:
-    return f"channel:{channel.pk}"
+    return f"channel:{channel.pk}:"
 
 
 def redrive(rows: DeliveryQuerySet, actor: lifecycle.Actor = lifecycle.PLATFORM) -> int:
@@ -298,5 +302,5 @@ def redrive(rows: DeliveryQuerySet, actor: lifecycle.Actor = lifecycle.PLATFORM)
 
 
 def _settle(channel: Channel, actor: lifecycle.Actor) -> None:
-    for alert in Alert.objects.filter(dedup_key=_alert_key(channel)).unresolved():
+    for alert in Alert.objects.filter(dedup_key__startswith=_alert_key(channel)).unresolved():
         lifecycle.resolve(alert, actor, "Its messages are sent again.")
