@@ -342,6 +342,7 @@ SPECTACULAR_SETTINGS = {
         "SensorFaultKind": "sensors.models.SensorFault.Kind",
         "AlertKind": "alerts.models.Alert.Kind",
         "AlertState": "alerts.models.State",
+        "AlertSeverity": "alerts.models.Severity",
         "WorkState": ["waiting", "dead", "done"],
         "WorkOrderState": "maintenance.models.WorkOrder.State",
     },
