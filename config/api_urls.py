@@ -4,7 +4,9 @@ from django.urls import path
 from rest_framework.routers import SimpleRouter
 
 from alerts.api import AlertViewSet
+from alerts.delivery_api import ChannelViewSet, DeliveryViewSet
 from alerts.notification_api import OwnPreference, PolicyViewSet, RouteViewSet, ScheduleViewSet, SilenceViewSet
+from alerts.rules.api import FiringViewSet, RuleViewSet
 from maintenance.api import AlertWorkOrder, VerdictViewSet, WorkOrderViewSet
 from mlops.api import AnomalyViewSet, ModelVersionViewSet
 from mlops.prediction.api import Predict, SensorScores
@@ -35,6 +37,10 @@ router.register("routes", RouteViewSet, "route")
 router.register("silences", SilenceViewSet, "silence")
 router.register("schedules", ScheduleViewSet, "schedule")
 router.register("escalation-policies", PolicyViewSet, "escalation-policy")
+router.register("channels", ChannelViewSet, "channel")
+router.register("deliveries", DeliveryViewSet, "delivery")
+router.register("rules", RuleViewSet, "rule")
+router.register("firings", FiringViewSet, "firing")
 router.register("work-orders", WorkOrderViewSet, "work-order")
 router.register("verdicts", VerdictViewSet, "verdict")
 
