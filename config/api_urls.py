@@ -5,6 +5,7 @@ from rest_framework.routers import SimpleRouter
 
 from alerts.api import AlertViewSet
 from alerts.delivery_api import ChannelViewSet, DeliveryViewSet
+from alerts.notification_api import OwnPreference, PolicyViewSet, RouteViewSet, ScheduleViewSet, SilenceViewSet
 from alerts.rules.api import FiringViewSet, RuleViewSet
 from maintenance.api import AlertWorkOrder, VerdictViewSet, WorkOrderViewSet
 from mlops.api import AnomalyViewSet, ModelVersionViewSet
@@ -32,6 +33,10 @@ router.register("audit-log", AuditEntryViewSet, "audit-entry")
 router.register("anomalies", AnomalyViewSet, "anomaly")
 router.register("models", ModelVersionViewSet, "model")
 router.register("alerts", AlertViewSet, "alert")
+router.register("routes", RouteViewSet, "route")
+router.register("silences", SilenceViewSet, "silence")
+router.register("schedules", ScheduleViewSet, "schedule")
+router.register("escalation-policies", PolicyViewSet, "escalation-policy")
 router.register("channels", ChannelViewSet, "channel")
 router.register("deliveries", DeliveryViewSet, "delivery")
 router.register("rules", RuleViewSet, "rule")
@@ -45,6 +50,7 @@ urlpatterns = [
     path("sensors/<int:id>/series/", SensorSeries.as_view(), name="sensor-series"),
     path("sensors/<int:id>/export/", SensorExport.as_view(), name="sensor-series-export"),
     path("sensors/<int:id>/scores/", SensorScores.as_view(), name="sensor-scores"),
+    path("preferences/", OwnPreference.as_view(), name="preferences"),
     path("predict/", Predict.as_view(), name="predict"),
     path("alerts/<int:pk>/work-order/", AlertWorkOrder.as_view(), name="alert-work-order"),
     *router.urls,
