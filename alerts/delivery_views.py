@@ -24,7 +24,7 @@ LATEST = 10
 @require_safe
 @permission_required("alerts.view_channel", raise_exception=True)
 def channels(request: Request) -> HttpResponse:
-    rows = Channel.objects.visible_to(request.user).select_related("site", "owner")
+    rows = Channel.objects.visible_to(request.user).with_condition()
     mine = set(Channel.objects.changeable_by(request.user).values_list("pk", flat=True))
     may = request.user.has_perm("alerts.change_channel")
     context = {"channels": [(row, may and row.pk in mine) for row in rows]}
@@ -53,7 +53,7 @@ def _edit(request: Request, row: Channel | None) -> HttpResponse:
             messages.info(request, f"Signing key, shown only now: {made}")
         return redirect("alerts:channel", kept.pk)
     # A form that was refused may have changed its instance.
-    shown = None if row is None else Channel.objects.select_related("site", "owner").get(pk=row.pk)
+    shown = None if row is None else Channel.objects.with_condition().get(pk=row.pk)
     rows = Delivery.objects.filter(channel=shown).visible_to(request.user)
     latest = list(rows.select_related("person", "channel", "site")[:LATEST]) if shown else []
     context = {
@@ -61,7 +61,6 @@ def _edit(request: Request, row: Channel | None) -> HttpResponse:
         "channel": shown,
         "latest": latest,
         "waits": any(sent.is_waited_for for sent in latest),
-        "failed": rows.filter(state=Delivery.State.FAILED).exists(),
     }
     return live_page(request, "alerts/channel.html", "alerts/_latest_deliveries.html", context)
 

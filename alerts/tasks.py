@@ -1,7 +1,7 @@
 from celery import current_app, shared_task
 from django.utils import timezone
 
-from alerts import delivery, faults, lifecycle, notify, nudge, returning
+from alerts import delivery, escalation, faults, lifecycle, notify, nudge, returning
 
 
 @shared_task
@@ -21,6 +21,13 @@ def settle() -> None:
 def tell() -> None:
     """See who has to hear of which alert, and write the messages."""
     if notify.tell():
+        nudge.deliver()
+
+
+@shared_task
+def climb() -> None:
+    """Tell more people of what nobody has acknowledged."""
+    if escalation.climb():
         nudge.deliver()
 
 

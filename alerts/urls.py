@@ -1,13 +1,22 @@
 from django.urls import path
 
-from alerts import delivery_views, views
+from alerts import critical, delivery_views, views
+from alerts.rules import views as rules
 
 app_name = "alerts"
 urlpatterns = [
     path("", views.inbox, name="inbox"),
     path("open/", views.open_panel, name="open-panel"),
     path("attention/", views.attention_panel, name="attention-panel"),
+    path("critical/", critical.critical, name="critical"),
     path("assets/<int:pk>/", views.for_asset, name="for-asset"),
+    path("rules/", rules.index, name="rules"),
+    path("rules/new/", rules.new, name="new-rule"),
+    path("rules/<int:pk>/", rules.rule, name="rule"),
+    path("rules/<int:pk>/edit/", rules.edit, name="edit-rule"),
+    path("rules/<int:pk>/switch/", rules.switch, name="switch-rule"),
+    path("rules/<int:pk>/delete/", rules.remove, name="delete-rule"),
+    path("sensors/<int:pk>/limits/", rules.limits, name="limits"),
     path("<int:pk>/", views.alert, name="alert"),
     path("<int:pk>/acknowledge/", views.acknowledge, name="acknowledge"),
     path("acknowledge/", views.acknowledge_many, name="acknowledge-many"),

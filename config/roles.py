@@ -21,7 +21,10 @@ VIEW = tuple(
             *("site", "asset", "sensor", "reading", "readingbatch"),
             *("sensorprofile", "sensorfault", "annotation", "correction"),
         ),
-        "alerts": ("alert", "transition", "channel", "delivery", "route", "silence"),
+        "alerts": (
+            *("alert", "transition", "rule", "firing", "silence"),
+            *("channel", "delivery", "route", "schedule", "escalationpolicy"),
+        ),
         "maintenance": ("workorder", "maintenancelog", "verdict"),
         "mlops": ("anomaly", "baseline"),
     }.items()
@@ -68,7 +71,11 @@ ROLES: dict[str, Role] = {
             *(f"sensors.{verb}_import" for verb in ("view", "add", "change")),
             *(f"sensors.{verb}_qualitypolicy" for verb in ("view", "add", "change")),
             *(f"mlops.{verb}_validationpolicy" for verb in ("view", "add", "change")),
-            *(f"alerts.{verb}_route" for verb in ("add", "change")),
+            *(
+                f"alerts.{verb}_{model}"
+                for model in ("rule", "route", "schedule", "escalationpolicy")
+                for verb in ("add", "change")
+            ),
             "mlops.view_deployment",
             "mlops.change_deployment",
             *(f"mlops.{verb}_trainingrun" for verb in ("view", "add")),

@@ -251,6 +251,7 @@ CELERY_BEAT_SCHEDULE = {
     "alert of sensor faults": {"task": "alerts.tasks.alert_of_faults", "schedule": 5.0, "options": {"expires": 5}},
     "settle alerts": {"task": "alerts.tasks.settle", "schedule": 5.0, "options": {"expires": 5}},
     "tell of alerts": {"task": "alerts.tasks.tell", "schedule": 1.0, "options": {"expires": 2}},
+    "climb escalations": {"task": "alerts.tasks.climb", "schedule": 1.0, "options": {"expires": 2}},
     "send messages": {"task": "alerts.tasks.deliver", "schedule": 1.0, "options": {"expires": 2}},
     "heartbeat of messages": {"task": "config.tasks.messages_heartbeat", "schedule": 5.0, "options": {"expires": 5}},
     "score assets": {"task": "mlops.tasks.score_assets", "schedule": 1.0, "options": {"expires": 2}},

@@ -153,6 +153,7 @@ class Delivery(models.Model):
                 fields=["-severity", "due_at"], condition=Q(state__in=["waiting", "sending"]), name="delivery_due"
             ),
             models.Index(fields=["channel", "-sent_at"], name="delivery_sent_by_channel"),
+            models.Index(fields=["channel"], condition=Q(state="failed"), name="delivery_failed"),
             models.Index(fields=["person", "-created_at"], name="delivery_newest_of_person"),
             models.Index(fields=["site", "-created_at"], name="delivery_newest_of_site"),
         ]
