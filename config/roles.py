@@ -59,7 +59,7 @@ ROLES: dict[str, Role] = {
         includes=("operator",),
     ),
     "engineer": Role(
-        "Sets up assets and sensors, corrects readings, looks after models and the outbox.",
+        "Sets up assets, sensors, limits and rules, corrects readings, looks after models and the outbox.",
         (
             "sensors.add_asset",
             "sensors.change_asset",

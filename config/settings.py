@@ -206,6 +206,7 @@ CELERY_TASK_ROUTES: dict[str, dict[str, object]] = {
     for task in (
         "config.tasks.background_heartbeat",
         "mlops.tasks.forget_baselines",
+        "mlops.tasks.name_champions",
         "mlops.tasks.resume_training",
         "sensors.tasks.audit_summaries",
         "sensors.tasks.drain_history",

@@ -22,8 +22,9 @@ USUAL = timedelta(days=30)
 
 @dataclass(frozen=True)
 class Backtest:
-    """How often a definition would have held from `start` to `end`. `start` is later than asked for when there were too
-    many readings.
+    """How often a definition would have held from `start` to `end`.
+
+    `start` is later than asked for when nothing was read before, and when that was too much to look at (`is_cut`).
     """
 
     start: datetime
@@ -63,11 +64,12 @@ def backtest(definition: Definition, start: datetime, end: datetime, user_id: in
         # From when on no sensor's readings are missing.
         full = [int(times[0]) for times, _ in whole if len(times) == most]
         if full:
-            first = max(full)
-            whole = [_since(series, first) for series in whole]
-            begin = datetime.fromtimestamp(first / 1e6, start.tzinfo)
-        readings = sum(len(times) for times, _ in whole)
-        return Backtest(begin, end, readings, held(definition, whole), is_cut=begin > start)
+            whole = [_since(series, max(full)) for series in whole]
+            begin = datetime.fromtimestamp(max(full) / 1e6, start.tzinfo)
+        is_cut, readings = begin > start, sum(len(times) for times, _ in whole)
+        first = min((int(times[0]) for times, _ in whole if len(times)), default=0)
+        begin = max(begin, datetime.fromtimestamp(first / 1e6, start.tzinfo))
+        return Backtest(begin, end, readings, held(definition, whole), is_cut)
 
 
 def _newest(sensor: int, start: datetime, end: datetime, most: int) -> Series:

@@ -38,6 +38,7 @@ class RuleForm(forms.ModelForm):  # type: ignore[type-arg]
             *("name", "combination", "severity", "duration_seconds", "hysteresis_percent"),
             *("weekdays", "from_time", "to_time", "enabled"),
         ]
+        labels = {"combination": "Needed"}
         widgets = {
             "from_time": forms.TimeInput({"type": "time"}, format="%H:%M"),
             "to_time": forms.TimeInput({"type": "time"}, format="%H:%M"),
