@@ -1,6 +1,6 @@
 from django.urls import path
 
-from alerts import critical, views
+from alerts import critical, performance, views
 
 app_name = "alerts"
 urlpatterns = [
@@ -8,6 +8,7 @@ urlpatterns = [
     path("open/", views.open_panel, name="open-panel"),
     path("attention/", views.attention_panel, name="attention-panel"),
     path("critical/", critical.critical, name="critical"),
+    path("statistics/", performance.performance, name="statistics"),
     path("assets/<int:pk>/", views.for_asset, name="for-asset"),
     path("<int:pk>/", views.alert, name="alert"),
     path("<int:pk>/acknowledge/", views.acknowledge, name="acknowledge"),

@@ -4,6 +4,7 @@ from django.urls import path
 from rest_framework.routers import SimpleRouter
 
 from alerts.api import AlertViewSet
+from alerts.statistics_api import AlertStatistics
 from maintenance.api import AlertWorkOrder, VerdictViewSet, WorkOrderViewSet
 from mlops.api import AnomalyViewSet, ModelVersionViewSet
 from mlops.prediction.api import Predict, SensorScores
@@ -40,6 +41,7 @@ urlpatterns = [
     path("sensors/<int:id>/export/", SensorExport.as_view(), name="sensor-series-export"),
     path("sensors/<int:id>/scores/", SensorScores.as_view(), name="sensor-scores"),
     path("predict/", Predict.as_view(), name="predict"),
+    path("alerts/statistics/", AlertStatistics.as_view(), name="alert-statistics"),
     path("alerts/<int:pk>/work-order/", AlertWorkOrder.as_view(), name="alert-work-order"),
     *router.urls,
 ]
