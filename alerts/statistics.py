@@ -233,15 +233,15 @@ REACTIONS = """
         WHERE a.site_id = ANY(%(sites)s::bigint[]) AND a.opened_at < %(end)s AND (%(historical)s OR NOT a.historical)
             AND (a.opened_at >= %(start)s OR a.state <> 'resolved' OR a.resolved_at > %(start)s)
     ),
+    firsts AS (
+        SELECT t.alert_id, min(t.at) FILTER (WHERE t.step = 'acknowledged') AS acknowledged, min(t.at) AS touched
+        FROM alerts_transition t JOIN alerts a ON a.id = t.alert_id WHERE t.by_id IS NOT NULL GROUP BY 1
+    ),
     reactions AS (
         SELECT a.*, extract(epoch FROM first.acknowledged - a.opened_at)::float8 AS after,
             a.opened_at + %(stale_after)s AS stale_from,
             least(first.touched, a.resolved_at, %(end)s) AS stale_until
-        FROM alerts a
-        LEFT JOIN LATERAL (
-            SELECT min(at) FILTER (WHERE step = 'acknowledged') AS acknowledged, min(at) AS touched
-            FROM alerts_transition WHERE alert_id = a.id AND by_id IS NOT NULL
-        ) first ON true
+        FROM alerts a LEFT JOIN firsts first ON first.alert_id = a.id
     ),
     asked AS (
         SELECT site_id, count(after) AS acknowledged,

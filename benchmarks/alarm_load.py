@@ -1,10 +1,11 @@
 """How much alerts ask of one person in 30 days of 100 assets, against the limits of ISA-18.2.
 
 Nothing is computed past the platform: in simulated time readings are stored, scored and checked, and alerts raised,
-acknowledged and ended by the code that runs in service; the clock goes on in steps of ten minutes. 92 assets are
+acknowledged and ended by the code that runs in service. The clock goes on in steps of half an hour, so that what comes
+up within one counts as come in the same ten minutes; a flood is taken to last for the whole step. 92 assets are
 simulated machines with five sensors each, read every five minutes: twelve of them wear out over three days and are
 repaired, four instruments freeze for a day, four lose their line for half a day. Eight are real: six published series
-of NAB's known causes and two bearings rigs of IMS, which end with their failure. One person acknowledges what is open
+of NAB's known causes and two bearing rigs of IMS, which end with their failure. One person acknowledges what is open
 for half an hour. The plant begins without a past. At the end the page must show what was counted here from the rows.
 """
 
@@ -28,7 +29,7 @@ from benchmarks.scoring import servers
 
 DAYS = int(os.environ.get("DAYS", "30"))
 SIMULATED, WEARING, FREEZING, LOSING = 92, 12, 4, 4
-STEP, READ_EVERY_SECONDS = timedelta(minutes=10), 300
+STEP, READ_EVERY_SECONDS = timedelta(minutes=30), 300
 DAY = timedelta(days=1)
 START = datetime(2026, 3, 1, tzinfo=UTC)
 ACKNOWLEDGED_AFTER = timedelta(minutes=30)
@@ -245,11 +246,12 @@ def run() -> list[dict[str, Any]]:
 
 
 def _rows(load: Any) -> list[dict[str, Any]]:
+    flooded = load.flood_share * (STEP / timedelta(minutes=10))
     return [
         row("alarms in the period", load.alarms, "alarms", None, True),
         row("alarms an hour, one person", load.per_hour, "an hour", PER_HOUR, load.per_hour <= PER_HOUR),
         row("  most in ten minutes", load.most_in_ten_minutes, "alarms", None, True),
-        row("time in floods", 100 * load.flood_share, "%", 100 * FLOOD_SHARE, load.flood_share < FLOOD_SHARE),
+        row("time in floods", 100 * flooded, "%", 100 * FLOOD_SHARE, flooded < FLOOD_SHARE),
         row("chattering causes", load.chattering, "causes", CHATTERING, load.chattering <= CHATTERING),
         row("stale alerts on the worst day", load.stale, "alerts", STALE, load.stale <= STALE),
         row("share of the ten most frequent causes", 100 * (load.top_share or 0), "%", None, True),
