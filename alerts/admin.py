@@ -5,8 +5,13 @@ from django.contrib.auth.models import User
 from django.db.models import QuerySet
 from django.http import HttpRequest
 
-from alerts import lifecycle
-from alerts.models import Alert, Transition
+from alerts import (
+    lifecycle,
+    notification_admin,  # noqa: F401 (registers its pages)
+    template_admin,  # noqa: F401
+)
+from alerts.models import Alert, Channel, Delivery, DeliveryItem, Transition
+from alerts.rules import admin as rules_admin  # noqa: F401 (registers its pages)
 from sensors.admin import ReadOnly, SiteScopedAdmin, VisibleRelatedFilter
 from sensors.errors import Refused
 
@@ -52,3 +57,25 @@ class AlertAdmin(ReadOnly, SiteScopedAdmin):
                 self.message_user(request, f"{alert}: {refusal.detail}", messages.ERROR)
             else:
                 self.message_user(request, f"{alert}: {done}.", messages.SUCCESS)
+
+
+@admin.register(Channel)
+class ChannelAdmin(ReadOnly, SiteScopedAdmin):
+    list_display = ["name", "kind", "site", "enabled", "failing_since", "paused_until", "last_sent_at"]
+    list_filter = ["kind", "enabled"]
+    list_select_related = ["site"]
+    exclude = ["secret"]
+
+
+class DeliveryItemInline(ReadOnly, admin.TabularInline):  # type: ignore[type-arg]
+    model = DeliveryItem
+    fields = ["alert", "reason", "added_at"]
+
+
+@admin.register(Delivery)
+class DeliveryAdmin(ReadOnly, SiteScopedAdmin):
+    list_display = ["created_at", "kind", "channel", "person", "state", "severity", "attempts", "sent_at", "error"]
+    list_filter = ["state", "kind", ("site", VisibleRelatedFilter)]
+    list_select_related = ["channel", "person"]
+    date_hierarchy = "created_at"
+    inlines = [DeliveryItemInline]

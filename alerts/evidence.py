@@ -22,6 +22,8 @@ def sentences(evidence: dict[str, Any], zone: tzinfo) -> list[str]:
     """What was seen, how far from normal it is, for how long, and what "normal" rests on."""
     if isinstance(evidence.get("fault"), str):
         return _fault(evidence, zone)
+    if isinstance(evidence.get("limit"), str):
+        return _limit(evidence, zone)
     told = (
         _seen(evidence, zone),
         _distance(evidence),
@@ -105,6 +107,36 @@ def _fault(evidence: dict[str, Any], zone: tzinfo) -> list[str]:
         else "This is about the sensor, not the machine: its readings are kept, but neither scored nor learned from."
     )
     return told
+
+
+def _limit(evidence: dict[str, Any], zone: tzinfo) -> list[str]:
+    """A limit that somebody has set; what is normal has no part in it."""
+    value, limit = _number(evidence, "peak_value"), _number(evidence, "limit_value")
+    unit, at = str(evidence.get("unit", "1")), _time(evidence, "peak_at")
+    told = []
+    if value is not None and limit is not None and at:
+        told.append(f"The value reached {measured(value, unit)} on {clock(at, zone)}.")
+        side, name = evidence.get("side"), "alarm" if evidence["limit"] == "alarm" else "warn"
+        told.append(f"That is {side} the limit to {name} at, {measured(limit, unit)}.")
+    if isinstance(named := evidence.get("zone"), str):
+        told.append(f"It lies in {named}. The standard itself is the authority.")
+    if lasted := period(evidence):
+        told.append(f"Beyond its limits from {clock(lasted[0], zone)} to {clock(lasted[1], zone)}.")
+    return [*told, *_rule(evidence), *filter(None, [_severity(evidence)])]
+
+
+def _rule(evidence: dict[str, Any]) -> list[str]:
+    match evidence.get("rule"):
+        case {"name": str(name), "conditions": list(conditions)}:
+            return [f"The rule {name} asks for {'; '.join(map(str, conditions))}."]
+    return []
+
+
+def limit_lines(evidence: dict[str, Any]) -> list[tuple[str, float]]:
+    """The limits of the sensor that it is about, each with its name, to be drawn into a chart."""
+    limits = evidence.get("limits")
+    named = limits.items() if isinstance(limits, dict) else ()
+    return [(name.split("_")[0], float(at)) for name, at in named if isinstance(at, int | float)]
 
 
 def _named(evidence: dict[str, Any]) -> str:

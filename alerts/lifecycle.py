@@ -7,10 +7,11 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from django.contrib.auth.models import User
-from django.db import transaction
+from django.db import IntegrityError, transaction
 from django.db.models import ProtectedError, Q, QuerySet
 from django.utils import timezone
 
+from alerts import nudge
 from alerts.models import Alert, Severity, State, Transition
 from sensors import live
 from sensors.errors import Refused
@@ -58,23 +59,20 @@ def raise_alert(
     site_id = asset.site_id if asset else site.pk if site else None
     assert site_id is not None, "An alert belongs to a site."
     with transaction.atomic():
-        alert, created = _gone_lately(dedup_key), False
-        if alert is None:
-            alert, created = Alert.objects.get_or_create(
+        alert, created = _newest(dedup_key), False
+        if alert is None or not _goes_on(alert):
+            alert, created = _opened(
+                site_id=site_id,
+                asset=asset,
+                sensor=sensor,
+                kind=kind,
+                severity=severity,
                 dedup_key=dedup_key,
-                state__in=UNRESOLVED,
-                defaults={
-                    "state": State.OPEN,
-                    "site_id": site_id,
-                    "asset": asset,
-                    "sensor": sensor,
-                    "kind": kind,
-                    "severity": severity,
-                    "title": title[:MAX_TITLE],
-                    "evidence": evidence,
-                    "began_at": began_at,
-                    "last_seen_at": last_seen_at,
-                },
+                title=title[:MAX_TITLE],
+                evidence=evidence,
+                began_at=began_at,
+                last_seen_at=last_seen_at,
+                notify_at=timezone.now(),
             )
         if created:
             _write(alert, Step.RAISED, "", PLATFORM, alert.title, alert.opened_at)
@@ -83,12 +81,26 @@ def raise_alert(
     return alert
 
 
-def _gone_lately(dedup_key: str) -> Alert | None:
-    """The newest alert of this cause if it is resolved because the cause was gone, and not for long."""
-    newest = Alert.objects.filter(dedup_key=dedup_key, historical=False).order_by("-opened_at", "-pk").first()
-    if newest is None or not newest.is_resolved or newest.normal_since is None or newest.resolved_at is None:
-        return None
-    return newest if timezone.now() - newest.resolved_at <= REOPEN_WITHIN else None
+def _newest(dedup_key: str) -> Alert | None:
+    return Alert.objects.filter(dedup_key=dedup_key, historical=False).order_by("-opened_at", "-pk").first()
+
+
+def _goes_on(newest: Alert) -> bool:
+    """Whether the cause of this alert, seen again, is its business: it is unresolved, or went back to normal lately."""
+    if not newest.is_resolved:
+        return True
+    if newest.normal_since is None or newest.resolved_at is None:
+        return False
+    return timezone.now() - newest.resolved_at <= REOPEN_WITHIN
+
+
+def _opened(*, dedup_key: str, **about: Any) -> tuple[Alert, bool]:
+    """A new alert, or the unresolved one that somebody else has opened meanwhile, and whether it is new."""
+    try:
+        with transaction.atomic():
+            return Alert.objects.create(state=State.OPEN, dedup_key=dedup_key, **about), True
+    except IntegrityError:
+        return Alert.objects.unresolved().get(dedup_key=dedup_key), False
 
 
 def update(
@@ -127,12 +139,16 @@ def _go_on(
         alert.normal_since = None
         if was == State.RESOLVED or (was == State.SNOOZED and rises):
             alert.state, alert.resolved_at, alert.snoozed_until = State.OPEN, None, None
+    if not alert.historical and (rises or alert.state != was):
+        alert.notify_at = timezone.now()
     alert.save()
     if was == State.RESOLVED and alert.state == State.OPEN:
         _write(alert, Step.REOPENED, was, PLATFORM, "Its cause is back.")
     elif rises and not alert.historical:
         _write(alert, Step.MORE_SEVERE, was, PLATFORM, f"Now {alert.get_severity_display()}.")
     live.publish("alerts", site_id=alert.site_id, asset_id=alert.asset_id)
+    if alert.notify_at is not None:
+        nudge.tell()
     return alert
 
 
@@ -158,12 +174,14 @@ def record_historical(
     evidence: dict[str, Any],
     began_at: datetime,
     last_seen_at: datetime,
+    kind: str = Alert.Kind.ANOMALY,
 ) -> Alert:
     """Record an alert of the past: resolved from the start, never delivered, not counted as open."""
     alert = Alert.objects.create(
         site_id=asset.site_id,
         asset=asset,
         sensor=sensor,
+        kind=kind,
         severity=severity,
         state=State.RESOLVED,
         historical=True,
@@ -213,7 +231,8 @@ def wake(now: datetime) -> int:
     """Open what was snoozed until now; returns how many alerts."""
     woken = 0
     with transaction.atomic():
-        for alert in Alert.objects.select_for_update(skip_locked=True).filter(snoozed_until__lte=now):
+        snoozed = Alert.objects.filter(state=State.SNOOZED, snoozed_until__lte=now)
+        for alert in snoozed.select_for_update(skip_locked=True):
             _move(alert, Step.WOKEN, State.OPEN, PLATFORM, "Its snooze is over.")
             woken += 1
     return woken
@@ -296,7 +315,9 @@ def _move(alert: Alert, step: Transition.Step, to_state: State, actor: Actor, re
         alert.resolved_at = timezone.now()
     if to_state != State.SNOOZED:
         alert.snoozed_until = None
-    alert.save(update_fields=["state", "resolved_at", "snoozed_until", "normal_since", "assignee"])
+    if to_state != was and not alert.historical:
+        alert.notify_at = timezone.now()
+    alert.save(update_fields=["state", "resolved_at", "snoozed_until", "normal_since", "assignee", "notify_at"])
     _write(alert, step, was, actor, reason)
     return alert
 
@@ -315,3 +336,5 @@ def _write(
         reason=reason[:MAX_REASON],
     )
     live.publish("alerts", site_id=alert.site_id, asset_id=alert.asset_id)
+    if alert.notify_at is not None:
+        nudge.tell()

@@ -1,16 +1,17 @@
+import json
 from datetime import datetime, timedelta
 from typing import Any
 
 from django.contrib.auth.decorators import permission_required
 from django.contrib.auth.models import User
-from django.db.models import Count, Exists, F, FilteredRelation, Max, OuterRef, Q, QuerySet
+from django.db.models import Count, Exists, F, OuterRef, Q, QuerySet, Subquery
 from django.http import HttpResponse
 from django.shortcuts import get_object_or_404, render
 from django.urls import reverse
 from django.utils import timezone
 from django.views.decorators.http import require_POST, require_safe
 
-from alerts import evidence, lifecycle
+from alerts import evidence, lifecycle, silences
 from alerts.forms import Assignment, Comment, InboxFilter, Resolution, Snooze
 from alerts.models import Alert, Severity, State, Transition
 from alerts.querysets import AlertQuerySet
@@ -22,6 +23,7 @@ from sensors.wording import for_machines
 PANEL_ROWS = 8
 ATTENTION_ROWS = 12
 MOST_AT_ONCE = 200
+COUNTED = 999
 
 
 @require_safe
@@ -30,9 +32,11 @@ def inbox(request: Request) -> HttpResponse:
     form = InboxFilter(request.GET, sites=Site.objects.visible_to(request.user))
     chosen = form.cleaned_data if form.is_valid() else {}
     rows = _filtered(Alert.objects.visible_to(request.user), chosen, request.user)
-    rows = rows.select_related("site", "asset", "sensor", "assignee")
+    rows = rows.select_related("site", "asset", "assignee").defer("evidence")
     untouched = not any(chosen.values())
-    context = {"form": form, "page": page_of(rows, request), "untouched": untouched}
+    page = page_of(rows, request)
+    silences.mark(page.rows)
+    context = {"form": form, "page": page, "untouched": untouched}
     return live_page(request, "alerts/inbox.html", "alerts/_inbox.html", context)
 
 
@@ -49,41 +53,46 @@ def _filtered(rows: AlertQuerySet, chosen: dict[str, Any], reader: User) -> Aler
     if chosen.get("mine"):
         rows = rows.filter(assignee=reader)
     if words := chosen.get("words"):
-        named = Q(asset__name__icontains=words) | Q(sensor__sensor_id__icontains=words)
-        rows = rows.filter(Q(title__icontains=words) | named)
+        rows = rows.filter(Q(title__icontains=words) | _of_what_is_called(words, reader))
     if state in State.values:
-        rows = rows.filter(state=state)
+        rows = rows.in_state(state)
     elif state == "unresolved" and not historical:
         # Alerts of imported history are resolved from the start: for them "unresolved" would always be empty.
         rows = rows.unresolved()
     return rows.by_attention()
 
 
+def _of_what_is_called(words: str, reader: User) -> Q:
+    """Looked up first: few are called so, and their alerts are found by index."""
+    assets = Asset.objects.visible_to(reader).filter(name__icontains=words).values_list("pk", flat=True)
+    sensors = Sensor.objects.visible_to(reader).filter(sensor_id__icontains=words).values_list("pk", flat=True)
+    return Q(asset__in=list(assets)) | Q(sensor__in=list(sensors))
+
+
 @require_safe
 @permission_required("alerts.view_alert", raise_exception=True)
 def open_panel(request: Request) -> HttpResponse:
     """The unresolved alerts of the overview, the most pressing first."""
-    rows = Alert.objects.visible_to(request.user).unresolved()
-    counts = rows.aggregate(
-        open=Count("pk", filter=Q(state=State.OPEN)),
-        acknowledged=Count("pk", filter=Q(state=State.ACKNOWLEDGED)),
-        snoozed=Count("pk", filter=Q(state=State.SNOOZED)),
-    )
-    alerts = rows.by_attention().select_related("site", "asset")[:PANEL_ROWS]
+    rows = Alert.objects.visible_to(request.user)
+    counts = {state.value: _count(rows.filter(state=state)) for state in lifecycle.UNRESOLVED}
+    alerts = rows.unresolved().by_attention().select_related("site", "asset").defer("evidence")[:PANEL_ROWS]
     return render(request, "alerts/_open_panel.html", {"alerts": alerts, **counts})
+
+
+def _count(rows: AlertQuerySet) -> str:
+    """How many there are; nobody works through more than are counted, and counting all takes longer than the page."""
+    found = rows.order_by()[: COUNTED + 1].count()
+    return str(found) if found <= COUNTED else f"{COUNTED}+"
 
 
 @require_safe
 @permission_required("alerts.view_alert", raise_exception=True)
 def attention_panel(request: Request) -> HttpResponse:
     """Assets by attention: the worst unresolved severity, then criticality."""
+    alerts = Alert.objects.unresolved().filter(asset=OuterRef("pk"))
     assets = (
         Asset.objects.visible_to(request.user)
-        .annotate(
-            unresolved=FilteredRelation("alerts", condition=~Q(alerts__state=State.RESOLVED)),
-            worst=Max("unresolved__severity"),
-            open_alerts=Count("unresolved"),
-        )
+        .annotate(worst=Subquery(alerts.order_by("-severity").values("severity")[:1]), open_alerts=_number_of(alerts))
         .filter(Q(worst__isnull=False) | Exists(Sensor.objects.active().filter(asset=OuterRef("pk"))))
         .select_related("site")
         .order_by(F("worst").desc(nulls_last=True), "-criticality", "name")
@@ -93,6 +102,10 @@ def attention_panel(request: Request) -> HttpResponse:
         asset.worst_label = Severity(asset.worst).label if asset.worst else ""
     context = {"assets": found[:ATTENTION_ROWS], "more": len(found) > ATTENTION_ROWS}
     return render(request, "alerts/_attention_panel.html", context)
+
+
+def _number_of(alerts: AlertQuerySet) -> Subquery:
+    return Subquery(alerts.order_by().values("asset").annotate(number=Count("pk")).values("number"))
 
 
 @require_safe
@@ -105,7 +118,7 @@ def for_asset(request: Request, pk: int) -> HttpResponse:
 
 
 def _of_asset(asset: Asset) -> "QuerySet[Alert]":
-    return Alert.objects.filter(asset=asset).by_attention().select_related("site", "asset")
+    return Alert.objects.filter(asset=asset).by_attention().select_related("site", "asset").defer("evidence")
 
 
 @require_safe
@@ -113,6 +126,7 @@ def _of_asset(asset: Asset) -> "QuerySet[Alert]":
 def alert(request: Request, pk: int) -> HttpResponse:
     rows = Alert.objects.visible_to(request.user).select_related("site", "asset", "sensor", "assignee")
     found = get_object_or_404(rows, pk=pk)
+    silences.mark([found])
     context = {
         "alert": found,
         "sentences": evidence.sentences(found.evidence, found.site.timezone),
@@ -140,6 +154,7 @@ def _chart(found: Alert) -> dict[str, Any]:
         "end": for_machines(end),
         "low": band[0] if band else None,
         "high": band[1] if band else None,
+        "limits": json.dumps(evidence.limit_lines(found.evidence)),
     }
 
 

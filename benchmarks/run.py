@@ -9,7 +9,7 @@ import sys
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
-from benchmarks import formats, ingest, latency, mqtt, path, predict, scoring, storage
+from benchmarks import alerts, formats, ingest, latency, limits, live, mqtt, path, predict, scoring, storage
 
 BENCHMARKS = {
     "path": path.run,
@@ -18,12 +18,15 @@ BENCHMARKS = {
     "scored": ingest.run_scored,
     "scoring": scoring.run,
     "latency": latency.run,
+    "limits": limits.run,
     "formats": formats.run,
     "import": formats.run_import,
     "mqtt": mqtt.run,
     "growth": ingest.run_growth,
     "storage": storage.run,
     "predict": predict.run,
+    "alerts": alerts.run,
+    "live": live.run,
 }
 RESULTS = Path(__file__).with_name("results.json")
 

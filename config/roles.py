@@ -21,7 +21,10 @@ VIEW = tuple(
             *("site", "asset", "sensor", "reading", "readingbatch"),
             *("sensorprofile", "sensorfault", "annotation", "correction"),
         ),
-        "alerts": ("alert", "transition"),
+        "alerts": (
+            *("alert", "transition", "rule", "firing", "silence"),
+            *("channel", "delivery", "route", "schedule", "escalationpolicy"),
+        ),
         "maintenance": ("workorder", "maintenancelog", "verdict"),
         "mlops": ("anomaly", "baseline"),
     }.items()
@@ -33,8 +36,11 @@ ASK_MODELS = ("mlops.view_modelversion", "mlops.predict_modelversion")
 ROLES: dict[str, Role] = {
     "viewer": Role("Sees everything of their sites.", VIEW),
     "operator": Role(
-        "Acknowledges alerts, enters readings, asks models.",
-        ("alerts.acknowledge_alert", "alerts.resolve_alert", "sensors.add_reading", *ASK_MODELS),
+        "Acknowledges and silences alerts, enters readings, asks models.",
+        (
+            *("alerts.acknowledge_alert", "alerts.resolve_alert", "alerts.add_silence", "alerts.change_silence"),
+            *("sensors.add_reading", *ASK_MODELS),
+        ),
         includes=("viewer",),
     ),
     "technician": Role(
@@ -53,7 +59,7 @@ ROLES: dict[str, Role] = {
         includes=("operator",),
     ),
     "engineer": Role(
-        "Sets up assets and sensors, corrects readings, looks after models and the outbox.",
+        "Sets up assets, sensors, limits and rules, corrects readings, looks after models and the outbox.",
         (
             "sensors.add_asset",
             "sensors.change_asset",
@@ -65,10 +71,18 @@ ROLES: dict[str, Role] = {
             *(f"sensors.{verb}_import" for verb in ("view", "add", "change")),
             *(f"sensors.{verb}_qualitypolicy" for verb in ("view", "add", "change")),
             *(f"mlops.{verb}_validationpolicy" for verb in ("view", "add", "change")),
+            *(
+                f"alerts.{verb}_{model}"
+                for model in ("rule", "route", "schedule", "escalationpolicy")
+                for verb in ("add", "change")
+            ),
             "mlops.view_deployment",
             "mlops.change_deployment",
             *(f"mlops.{verb}_trainingrun" for verb in ("view", "add")),
             "mlops.view_unscoredstretch",
+            *(f"alerts.{verb}_channel" for verb in ("add", "change")),
+            "alerts.redrive_delivery",
+            "alerts.view_messagetemplate",
             "sensors.view_pending",
             "sensors.change_pending",
         ),
@@ -87,6 +101,7 @@ ROLES: dict[str, Role] = {
             "auth.add_user",
             "auth.change_user",
             "auth.view_group",
+            "alerts.add_messagetemplate",
             "mlops.open_mlflow",
             *(f"django_celery_beat.{verb}_periodictask" for verb in ("view", "change")),
         ),

@@ -7,7 +7,7 @@ from django.db import IntegrityError, transaction
 from django.db.models import Q
 from django.utils import timezone
 
-from alerts import lifecycle
+from alerts import lifecycle, silences
 from alerts.models import Alert, State
 from maintenance import verdicts
 from maintenance.models import MaintenanceLog, Verdict, WorkOrder
@@ -19,6 +19,8 @@ from sensors.models import Asset
 DOUBLE_TAP = timedelta(minutes=1)
 # People say that they have started when they have the machine in hand already.
 BEFORE_THE_START = timedelta(minutes=5)
+# A machine is not kept quiet for longer by an order that somebody forgot to close.
+LONGEST_WORK = timedelta(days=7)
 
 
 def open_for_alert(alert: Alert, by: User) -> WorkOrder:
@@ -76,7 +78,9 @@ def open_for_asset(
 
 
 def start(order: WorkOrder, by: User) -> WorkOrder:
-    """Work begins: readings of the asset count as a maintenance window from now until the order is closed."""
+    """Work begins: until the order is closed readings of the asset count as a maintenance window, and nobody is told of
+    its alerts (for a week at most).
+    """
     with transaction.atomic():
         order = _locked_running(order)
         if order.state == WorkOrder.State.OPEN:
@@ -84,6 +88,8 @@ def start(order: WorkOrder, by: User) -> WorkOrder:
             order.started_at = timezone.now()
             order.assignee = order.assignee or by
             order.save(update_fields=["state", "started_at", "assignee"])
+            until = order.started_at + LONGEST_WORK
+            silences.begin(_silence_of(order), order.asset, f"WO-{order.pk} is in progress.", until)
             live.publish("work", site_id=order.site_id, asset_id=order.asset_id)
     return order
 
@@ -135,6 +141,7 @@ def close(order: WorkOrder, by: User, outcome: Verdict.Outcome, notes: str = "")
             verdicts.record(order, outcome, by, at=order.closed_at)
             reason = f"WO-{order.pk} closed: {Verdict.Outcome(outcome).label}."
             lifecycle.resolve(order.alert, lifecycle.Actor(by), reason)
+        silences.end_of(_silence_of(order))
         live.publish("work", site_id=order.site_id, asset_id=order.asset_id)
     return order
 
@@ -146,6 +153,7 @@ def cancel(order: WorkOrder, by: User) -> WorkOrder:
         order.state = WorkOrder.State.CANCELLED
         order.closed_at = timezone.now()
         order.save(update_fields=["state", "closed_at"])
+        silences.end_of(_silence_of(order))
         live.publish("work", site_id=order.site_id, asset_id=order.asset_id)
     return order
 
@@ -155,6 +163,10 @@ def periods(sensor: int, start: datetime, end: datetime) -> list[tuple[datetime,
     overlapping = Q(closed_at__isnull=True) | Q(closed_at__gte=start)
     orders = WorkOrder.objects.filter(overlapping, asset__sensors=sensor, started_at__lte=end + BEFORE_THE_START)
     return [(began - BEFORE_THE_START, over) for began, over in orders.values_list("started_at", "closed_at")]
+
+
+def _silence_of(order: WorkOrder) -> str:
+    return f"work-order-{order.pk}"
 
 
 def _locked_running(order: WorkOrder) -> WorkOrder:

@@ -30,7 +30,6 @@ from mlops.registry import figures, loading
 from mlops.registry.loading import Served
 from sensors import history, outbox
 from sensors.arrays import Bigints, any_of, numpy_cursor
-from sensors.checks import SPAN_GAP_US
 from sensors.history import Rows, Span
 from sensors.models import ReadingBatch, Sensor
 
@@ -119,14 +118,7 @@ def _always(circumstances: Circumstances, _: int, timestamps: NDArray[np.int64])
 
 
 def _spans(batches: list[ReadingBatch]) -> list[Span]:
-    """Where the batches hold readings; spans of one sensor that touch are one."""
-    _, sensors, firsts, lasts = outbox.spans(batches)
-    # Sorted apart from each other, the k-th first and the k-th last of a sensor tell where nothing is left to go on.
-    order = np.lexsort((firsts, sensors))
-    sensors, firsts, lasts = sensors[order], firsts[order], lasts[np.lexsort((lasts, sensors))]
-    parted = (sensors[1:] != sensors[:-1]) | (firsts[1:] > lasts[:-1] + SPAN_GAP_US)
-    begins, ends = np.append(True, parted)[: len(sensors)], np.append(parted, True)[: len(sensors)]
-    return list(map(Span, sensors[begins].tolist(), firsts[begins].tolist(), lasts[ends].tolist()))
+    return list(map(Span, *(column.tolist() for column in outbox.stretches(batches))))
 
 
 def _settled_after(sensors: set[int]) -> dict[int, int]:

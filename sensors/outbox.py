@@ -24,6 +24,7 @@ from numpy.typing import NDArray
 
 from sensors import once
 from sensors.arrays import Bigints, any_of, numpy_cursor
+from sensors.checks import SPAN_GAP_US
 from sensors.models import Pending, ReadingBatch
 from sensors.querysets import PendingQuerySet
 
@@ -181,6 +182,25 @@ def spans(batches: list[ReadingBatch]) -> Spans:
     numbers = np.repeat(np.arange(len(batches)), [len(sensors) for sensors, _, _ in columns])
     sensors, firsts, lasts = (np.concatenate([column[i] for column in columns] or [EMPTY]) for i in range(3))
     return Spans(numbers, sensors, firsts, lasts)
+
+
+class Stretches(NamedTuple):
+    """Where batches hold readings, ordered by sensor and time; both ends are inclusive, in microseconds UTC."""
+
+    sensors: NDArray[np.int64]
+    firsts: NDArray[np.int64]
+    lasts: NDArray[np.int64]
+
+
+def stretches(batches: list[ReadingBatch]) -> Stretches:
+    """The spans of these batches; those of one sensor that touch are one."""
+    _, sensors, firsts, lasts = spans(batches)
+    # Sorted apart from each other, the k-th first and the k-th last of a sensor tell where nothing is left to go on.
+    order = np.lexsort((firsts, sensors))
+    sensors, firsts, lasts = sensors[order], firsts[order], lasts[np.lexsort((lasts, sensors))]
+    parted = (sensors[1:] != sensors[:-1]) | (firsts[1:] > lasts[:-1] + SPAN_GAP_US)
+    begins, ends = np.append(True, parted)[: len(sensors)], np.append(parted, True)[: len(sensors)]
+    return Stretches(sensors[begins], firsts[begins], lasts[ends])
 
 
 def _claim(consumer: str, mode: Mode, newest: int, most: int) -> list[Pending]:

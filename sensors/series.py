@@ -95,6 +95,7 @@ class Series:
             "times": _iso(self.times),
             "values": self.values.tolist(),
             "doubted": self.doubted.as_json(),
+            "limits": [(name.split("_")[0], at) for name, at in self.sensor.limits._asdict().items() if at is not None],
         }
 
 

@@ -74,6 +74,11 @@ class SensorSerializer(CheckedSerializer):
             "range_low",
             "range_high",
             "max_rate",
+            "alarm_low",
+            "warn_low",
+            "warn_high",
+            "alarm_high",
+            "machine_class",
             "retention_days",
             "status",
         ]

@@ -3,12 +3,14 @@
 from sensors.models.access import ApiKey
 from sensors.models.imports import Import
 from sensors.models.intake import Annotation, AuditEntry, Correction, IdempotentRequest, Quarantined
+from sensors.models.limited import HAS_LIMITS, Limited, Limits
 from sensors.models.plant import Asset, Sensor, Site
 from sensors.models.quality import QualityPolicy, SensorFault, SensorProfile
 from sensors.models.readings import Pending, Reading, ReadingBatch
 from sensors.models.summary import DirtyHour, HourlySummary
 
 __all__ = [
+    "HAS_LIMITS",
     "Annotation",
     "ApiKey",
     "Asset",
@@ -18,6 +20,8 @@ __all__ = [
     "HourlySummary",
     "IdempotentRequest",
     "Import",
+    "Limited",
+    "Limits",
     "Pending",
     "QualityPolicy",
     "Quarantined",

@@ -10,6 +10,8 @@ from django.urls import reverse
 from django.utils import timezone
 from timezone_field import TimeZoneField
 
+from sensors import zones
+from sensors.models.limited import HAS_LIMITS, Limited, require_order
 from sensors.querysets import AssetQuerySet, SensorQuerySet, SiteQuerySet
 from sensors.units import UNIT_CHOICES, Kind
 
@@ -87,8 +89,11 @@ class Asset(models.Model):
             ancestor = ancestor.parent
 
 
-class Sensor(models.Model):
-    """One measured quantity of an asset. `sensor_id` is the name the outside world knows it by."""
+class Sensor(Limited):
+    """One measured quantity of an asset. `sensor_id` is the name the outside world knows it by.
+
+    Beyond its limits people are told (`alerts.rules`); the reading itself is as good as any other.
+    """
 
     class Status(models.TextChoices):
         DISCOVERED = "discovered"
@@ -112,6 +117,12 @@ class Sensor(models.Model):
     max_rate = models.FloatField(
         null=True, blank=True, help_text="Faster than this, in units per second, no real value changes."
     )
+    machine_class = models.CharField(
+        max_length=20,
+        blank=True,
+        choices=zones.CHOICES,
+        help_text="For vibration in mm/s: where its zones of severity lie, after ISO 20816.",
+    )
     retention_days = models.PositiveIntegerField(
         null=True, blank=True, help_text="How long readings are kept. Empty: as the settings say; 0: for ever."
     )
@@ -123,6 +134,10 @@ class Sensor(models.Model):
     class Meta:
         ordering = ["sensor_id"]
         constraints = [models.UniqueConstraint(fields=["site", "sensor_id"], name="sensor_id_once_per_site")]
+        indexes = [
+            # Every batch asks which of its sensors have limits; most have none.
+            models.Index(fields=["id"], condition=HAS_LIMITS, name="sensor_with_limits")
+        ]
 
     def __str__(self) -> str:
         return self.name or self.sensor_id
@@ -140,6 +155,9 @@ class Sensor(models.Model):
             raise _refused("cadence_seconds", "invalid", "Readings come more than 0 seconds apart.")
         if self.range_low is not None and self.range_high is not None and self.range_low >= self.range_high:
             raise _refused("range_high", "invalid", "The upper end lies above the lower one.")
+        require_order(self.limits)
+        if self.machine_class and self.unit != zones.UNIT:
+            raise _refused("machine_class", "invalid", f"Zones of severity are for vibration in {zones.UNIT}.")
         if self.max_rate is not None and self.max_rate <= 0:
             raise _refused("max_rate", "invalid", "Values change by more than 0 a second.")
         before = Sensor.objects.filter(pk=self.pk).first() if self.pk else None

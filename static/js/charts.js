@@ -12,6 +12,7 @@
     return `rgba(${r},${g},${b},${percent / 100})`;
   };
   const NOTE_COLORS = { note: ["accent", 16], excluded: ["muted", 24], failure: ["critical", 12] };
+  const LIMIT_COLORS = { warn: "medium", alarm: "critical" };
   const MARK_COLORS = { credible_anomaly: ["critical", 22], further_investigation_needed: ["medium", 26] };
 
   // Offset of a zone, looked up once an hour of data: asking for every point would be slow.
@@ -97,6 +98,12 @@
     };
   }
 
+  // Those of the sensor, unless the page is about others.
+  function limitsOf(element, series) {
+    const limits = element.dataset.limits ? JSON.parse(element.dataset.limits) : (series.limits ?? []);
+    return limits.map(([name, at]) => ({ type: "line", xref: "paper", yref: "y", x0: 0, x1: 1, y0: at, y1: at, line: { width: 1.2, dash: "dash", color: color(LIMIT_COLORS[name]) } }));
+  }
+
   function shapesOf(element, series, marks) {
     const shapes = marks.map((mark) =>
       shade(series, Date.parse(mark.start), Date.parse(mark.end), color(...(MARK_COLORS[mark.decision] ?? ["muted", 18])))
@@ -105,9 +112,11 @@
     if (low && high) {
       shapes.unshift({ type: "rect", xref: "paper", yref: "y", x0: 0, x1: 1, y0: Number(low), y1: Number(high), fillcolor: color("good", 13), line: { width: 0 }, layer: "below" });
     }
+    JSON.parse(element.dataset.spans ?? "[]").forEach(([start, end]) => shapes.push(shade(series, Date.parse(start), Date.parse(end), color("critical", 22))));
     if (eventStart && eventEnd && marks.length === 0) {
       shapes.push(shade(series, Date.parse(eventStart), Date.parse(eventEnd), color("critical", 20)));
     }
+    shapes.push(...limitsOf(element, series));
     const { notes = [] } = charts.get(element);
     return [...notes.map((note) => shapeOfNote(element, series, notes, note)), ...shapes];
   }

@@ -1,3 +1,4 @@
+from datetime import UTC
 from zoneinfo import ZoneInfo
 
 from hypothesis import HealthCheck, given, settings
@@ -78,3 +79,34 @@ def test_no_evidence_whatever_is_in_it_fails_the_page(odd: dict[str, object], mi
     evidence.checks(found)
     evidence.period(found)
     evidence.expected_band(found)
+
+
+def test_an_exceeded_limit_is_told_in_words() -> None:
+    said = evidence.sentences(
+        {
+            "limit": "warning",
+            "side": "above",
+            "limit_value": 4.5,
+            "unit": "mm/s",
+            "peak_value": 5.1,
+            "peak_at": "2026-03-01T12:05:00+00:00",
+            "start": "2026-03-01T12:00:00+00:00",
+            "end": "2026-03-01T12:10:00+00:00",
+            "zone": "zone C of Group 2, flexible support, after ISO 20816-3:2022",
+            "rule": {"id": 1, "name": "Shaking", "conditions": ["Vibration: warn above 4.50 mm/s"]},
+            "severity": ["medium, as the rule says"],
+        },
+        UTC,
+    )
+    assert " ".join(said) == (
+        "The value reached 5.10 mm/s on 1 Mar, 12:05. That is above the limit to warn at, 4.50 mm/s. "
+        "It lies in zone C of Group 2, flexible support, after ISO 20816-3:2022. The standard itself is the authority. "
+        "Beyond its limits from 1 Mar, 12:00 to 1 Mar, 12:10. "
+        "The rule Shaking asks for Vibration: warn above 4.50 mm/s. Severity: medium, as the rule says."
+    )
+
+
+def test_the_limits_of_its_sensor_are_drawn() -> None:
+    limits = {"alarm_low": None, "warn_low": None, "warn_high": 80, "alarm_high": 90.0}
+    assert evidence.limit_lines({"limits": limits}) == [("warn", 80.0), ("alarm", 90.0)]
+    assert evidence.limit_lines({}) == evidence.limit_lines({"limits": "many"}) == []

@@ -25,9 +25,14 @@ def key_and_viewer(site: Site) -> tuple[str, str]:
     viewer.groups.add(Group.objects.get(name="viewer"))
     site.members.add(program, viewer)
     _, key = ApiKey.issue(program, "load", [ApiKey.Scope.INGEST])
+    return key, session_cookie(viewer)
+
+
+def session_cookie(user: User) -> str:
+    """The session cookie of a user who is logged in."""
     session = SessionStore()
-    session[SESSION_KEY] = str(viewer.pk)
+    session[SESSION_KEY] = str(user.pk)
     session[BACKEND_SESSION_KEY] = "django.contrib.auth.backends.ModelBackend"
-    session[HASH_SESSION_KEY] = viewer.get_session_auth_hash()
+    session[HASH_SESSION_KEY] = user.get_session_auth_hash()
     session.create()
-    return key, str(session.session_key)
+    return str(session.session_key)

@@ -8,7 +8,8 @@ import pytest
 from django.db import connection, transaction
 from django.utils import timezone
 
-from alerts import lifecycle, rules
+from alerts import lifecycle
+from alerts.faults import pull_faults
 from alerts.models import Alert, State
 from maintenance import work_orders
 from mlops import withdrawal
@@ -48,7 +49,7 @@ def work_through(now: datetime) -> None:
         while outbox.drain(consumer):
             pass
     faults.look(now)
-    rules.pull_faults(now + MINUTE)
+    pull_faults(now + MINUTE)
     withdrawal.set_faulty_aside()
 
 

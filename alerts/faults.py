@@ -4,8 +4,8 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from django.db import transaction
-from django.db.models import CharField, Exists, OuterRef, Q, QuerySet, Value
-from django.db.models.functions import Cast, Concat
+from django.db.models import BigIntegerField, CharField, Exists, OuterRef, Q, QuerySet, Value
+from django.db.models.functions import Cast, Concat, Substr
 from django.utils import timezone
 
 from alerts import lifecycle
@@ -65,7 +65,7 @@ def _raise(fault: SensorFault) -> None:
         asset=asset,
         sensor=fault.sensor,
         kind=Alert.Kind.SILENT if fault.kind == Kind.SILENT else Alert.Kind.SENSOR_FAULT,
-        dedup_key=f"{KEY}{fault.pk}",
+        dedup_key=_key(fault.pk),
         title=_title(fault, len(parts)),
         severity=_severity(fault, asset, len(parts)),
         evidence=_evidence(fault, parts),
@@ -103,16 +103,20 @@ def _evidence(fault: SensorFault, parts: list[Sensor]) -> dict[str, Any]:
 
 def _settle() -> None:
     alerts = Alert.objects.unresolved().filter(dedup_key__startswith=KEY)
-    by_fault = {int(alert.dedup_key.removeprefix(KEY)): alert for alert in alerts}
-    over = SensorFault.objects.filter(pk__in=by_fault).filter(Q(ended_at__isnull=False) | Q(part_of__isnull=False))
+    faults = alerts.values(fault=Cast(Substr("dedup_key", len(KEY) + 1), BigIntegerField()))
+    over = SensorFault.objects.filter(Q(ended_at__isnull=False) | Q(part_of__isnull=False), pk__in=faults)
     for fault in over.select_related("sensor"):
-        lifecycle.resolve(by_fault[fault.pk], reason=_reason(fault, by_fault))
+        lifecycle.resolve(alerts.get(dedup_key=_key(fault.pk)), reason=_reason(fault))
 
 
-def _reason(fault: SensorFault, by_fault: dict[int, Alert]) -> str:
+def _reason(fault: SensorFault) -> str:
     if fault.part_of_id:
-        whole = by_fault.get(fault.part_of_id)
+        whole = Alert.objects.unresolved().filter(dedup_key=_key(fault.part_of_id)).first()
         return f"Part of alert {whole.pk}." if whole else "Part of a larger fault."
     if fault.sensor and fault.sensor.status != Sensor.Status.ACTIVE:
         return "The sensor is no longer in use."
     return "Readings come in again." if fault.kind == Kind.SILENT else "Its last readings are clean again."
+
+
+def _key(fault: int) -> str:
+    return f"{KEY}{fault}"

@@ -1,12 +1,14 @@
 """Alerts and every step of their lives (states after ISA-18.2)."""
 
 from django.conf import settings
+from django.contrib.postgres.indexes import GinIndex, OpClass
 from django.db import models
-from django.db.models import Q
+from django.db.models import F, Q
+from django.db.models.functions import Upper
 from django.urls import reverse
 from django.utils import timezone
 
-from alerts.querysets import AlertQuerySet, TransitionQuerySet
+from alerts.querysets import CALLING, MAY_RETURN, RANK, AlertQuerySet, TransitionQuerySet
 from sensors.models import Asset, Sensor, Site
 
 
@@ -56,6 +58,12 @@ class Alert(models.Model):
         null=True, blank=True, help_text="Its cause was gone from this reading on; empty while it lasts."
     )
     resolved_at = models.DateTimeField(null=True, blank=True)
+    notify_at = models.DateTimeField(
+        null=True, blank=True, help_text="When to see who has to be told of it; empty: nobody, for now."
+    )
+    told_severity = models.PositiveSmallIntegerField(
+        choices=Severity.choices, null=True, blank=True, help_text="As people were told; empty: nobody was."
+    )
     assignee = models.ForeignKey(
         settings.AUTH_USER_MODEL, on_delete=models.PROTECT, null=True, blank=True, related_name="assigned_alerts"
     )
@@ -70,7 +78,11 @@ class Alert(models.Model):
         ]
         constraints = [
             models.UniqueConstraint(
-                fields=["dedup_key"], condition=~Q(state="resolved"), name="one_unresolved_alert_per_cause"
+                fields=["dedup_key"],
+                condition=~Q(state="resolved"),
+                name="one_unresolved_alert_per_cause",
+                # Causes are looked for by how they begin, too.
+                opclasses=["varchar_pattern_ops"],
             ),
             models.CheckConstraint(
                 condition=Q(state="snoozed", snoozed_until__isnull=False)
@@ -82,13 +94,20 @@ class Alert(models.Model):
             models.Index(fields=["site", "-opened_at"], name="alert_newest_of_site"),
             models.Index(fields=["sensor", "-resolved_at"], name="alert_last_of_sensor"),
             models.Index(fields=["asset", "-opened_at"], name="alert_newest_of_asset"),
-            models.Index(fields=["dedup_key"], name="alert_by_cause"),
+            models.Index(fields=["dedup_key", "-opened_at"], name="alert_by_cause"),
             # The inbox, the sweeps and the counts look at what is unresolved, among years of what is settled.
             models.Index(
                 fields=["site", "state", "-severity", "-opened_at"],
                 condition=~Q(state="resolved"),
                 name="alert_unresolved",
             ),
+            models.Index(fields=["notify_at"], condition=Q(notify_at__isnull=False), name="alert_to_be_told"),
+            models.Index(RANK, F("severity").desc(), F("opened_at").desc(), name="alert_by_attention"),
+            models.Index(fields=["asset", "-severity"], condition=~Q(state="resolved"), name="alert_worst_of_asset"),
+            models.Index(fields=["sensor"], condition=MAY_RETURN, name="alert_may_return"),
+            models.Index(fields=["snoozed_until"], condition=Q(state="snoozed"), name="alert_next_to_wake"),
+            # For parts of words; its values are compared in capitals.
+            GinIndex(OpClass(Upper("title"), name="gin_trgm_ops"), name="alert_by_title"),
         ]
 
     def __str__(self) -> str:
@@ -137,6 +156,10 @@ class Transition(models.Model):
 
     class Meta:
         ordering = ["at", "pk"]
+        indexes = [
+            # What pages that are open show as soon as it happens.
+            models.Index(fields=["-at"], condition=CALLING, name="transition_calling"),
+        ]
 
     def __str__(self) -> str:
         return f"{self.get_step_display()}: {self.from_state or 'new'} → {self.to_state}"

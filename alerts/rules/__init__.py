@@ -1,0 +1,1 @@
+"""Limits without machine learning: those of sensors, and rules of several conditions."""
