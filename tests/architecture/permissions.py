@@ -328,6 +328,7 @@ WEB = [
     Row("GET", "mlops:version", SENDERS, of="modelversion"),
     Row("POST", "mlops:train", ENGINEERS, answers=302, send=lambda things: {"sensor": things["sensor"].pk}),
     Row("POST", "mlops:train", ENGINEERS, answers=302, send=lambda things: {"asset": things["asset"].pk}),
+    Row("POST", "mlops:deploy", ENGINEERS, of="modelversion", answers=302),
     Row("POST", "mlops:evict", ENGINEERS, of="deployment", answers=302),
     Row("POST", "mlops:withdraw", ENGINEERS, of="deployment", answers=302, send=lambda _: {"why": "It cries wolf."}),
     # No MLflow runs in these tests; and what would change something is not passed through.
