@@ -172,7 +172,8 @@ def test_a_killed_program_comes_back_and_the_heart_beats_again(platform: Platfor
         health = platform.health()
         if health["status"] != "ok":
             return False
-        beats = [health["checks"][program]["seconds_since_heartbeat"] for program in ("worker", "background", "messages")]
+        programs = ("worker", "background", "messages")
+        beats = [health["checks"][program]["seconds_since_heartbeat"] for program in programs]
         return max(beats) < time.monotonic() - killed_at - 1
 
     wait_until(recovered, RECOVER_SECONDS)
