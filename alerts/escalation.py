@@ -13,7 +13,7 @@ from datetime import datetime, timedelta
 from django.db import transaction
 from django.utils import timezone
 
-from alerts import ladders, silences
+from alerts import ladders, nudge, silences
 from alerts.circumstances import Circumstances
 from alerts.ladders import Ladder
 from alerts.ledger import Ledger, Slot, Target
@@ -21,7 +21,7 @@ from alerts.models import Alert, Delivery, Escalation, State, Transition
 from sensors.alone import alone
 
 BATCH = 200
-TURN_SECONDS = 20.0
+TURN_SECONDS = 2.0
 MAX_REASON = 300
 
 
@@ -69,7 +69,7 @@ def climb(now: datetime | None = None) -> int:
     seen = 0
     while (some := _climb_some(now or timezone.now())) and time.monotonic() < deadline:
         seen += some
-    return seen
+    return seen + some
 
 
 @transaction.atomic
@@ -86,7 +86,8 @@ def _climb_some(now: datetime) -> int:
     known.ladders = ladders.load({row.policy_id for row in rows}, now)
     ledger = Ledger.held(map(known.group_key, alerts), now)
     notes = [note for row in rows for note in _take(row, known, ledger, now)]
-    ledger.write(now)
+    if ledger.write(now):
+        nudge.deliver()
     Transition.objects.bulk_create(notes)
     Escalation.objects.bulk_update(rows, ["round", "step", "next_at", "ended_at"])
     return len(rows)

@@ -117,7 +117,7 @@ class Ledger:
         message.items[alert.pk] = reason
 
     def write(self, now: datetime) -> int:
-        """Store what was added; returns how many messages are new."""
+        """Store what was added; returns how many messages are new or changed."""
         touched = [message for message in self.waiting.values() if message.items]
         begun = [message.delivery for message in touched if message.delivery.pk is None]
         joined = [message.delivery for message in touched if message.delivery.pk is not None]
@@ -131,7 +131,7 @@ class Ledger:
         DeliveryItem.objects.bulk_create(rows, ignore_conflicts=True, batch_size=5000)
         for message in touched:
             message.items = {}
-        return len(begun)
+        return len(touched)
 
 
 def _unsent(group_keys: Iterable[str]) -> "QuerySet[Delivery]":

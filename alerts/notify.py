@@ -21,7 +21,8 @@ from sensors.alone import alone
 
 Kind = Delivery.Kind
 BATCH = 500
-TURN_SECONDS = 20.0
+# A task ends after this long, so that others have their turn; what is left is announced again.
+TURN_SECONDS = 2.0
 
 
 def tell(now: datetime | None = None) -> int:
@@ -31,6 +32,8 @@ def tell(now: datetime | None = None) -> int:
     seen = 0
     while (some := _tell_some(now or timezone.now())) and time.monotonic() < deadline:
         seen += some
+    if some:
+        nudge.tell()
     return seen + some
 
 
@@ -53,7 +56,8 @@ def _tell_some(now: datetime) -> int:
             if line.at is not None:
                 ledger.add(alert, line.slot, line.at, line.reason, now)
     heard, again = _tell_of_open(alerts, known, ledger, now)
-    ledger.write(now)
+    if ledger.write(now):
+        nudge.deliver()
     _release(settled, known, now)
     _mark(alerts, heard, again)
     return len(alerts)

@@ -9,7 +9,21 @@ import sys
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
-from benchmarks import alarm_load, alerts, formats, ingest, latency, limits, live, mqtt, path, predict, scoring, storage
+from benchmarks import (
+    alarm_load,
+    alerts,
+    burst,
+    formats,
+    ingest,
+    latency,
+    limits,
+    live,
+    mqtt,
+    path,
+    predict,
+    scoring,
+    storage,
+)
 
 BENCHMARKS = {
     "path": path.run,
@@ -28,6 +42,7 @@ BENCHMARKS = {
     "alerts": alerts.run,
     "live": live.run,
     "alarm_load": alarm_load.run,
+    "burst": burst.run,
 }
 RESULTS = Path(__file__).with_name("results.json")
 
