@@ -10,8 +10,10 @@ from typing import Any, Self
 
 from django.db.models import Q
 
+from alerts import ladders
 from alerts.directory import Directory
 from alerts.faults import KEY as FAULT_KEY
+from alerts.ladders import Ladder
 from alerts.models import Alert, Route, Severity, Silence
 from sensors.models import Asset, SensorFault, SensorProfile, Site
 
@@ -20,10 +22,11 @@ MACHINE = Asset.Level.MACHINE
 
 
 @dataclass(frozen=True)
-class Rule:
+class Terms:
     """What a route says, whether or not it is saved."""
 
     name: str
+    pk: int | None = None
     site_id: int | None = None
     asset_id: int | None = None
     kinds: frozenset[str] = frozenset()
@@ -35,12 +38,13 @@ class Rule:
     roles: frozenset[int] = frozenset()
     people: frozenset[int] = frozenset()
     channels: frozenset[int] = frozenset()
+    policy_id: int | None = None
     as_digest: bool = False
     tells_when_settled: bool = True
 
     @classmethod
     def of(cls, route: Route) -> Self:
-        """Of a saved route; what it names is prefetched by `rules`."""
+        """Of a saved route; what it names is prefetched by `routes`."""
         named = {
             name: frozenset(row.pk for row in getattr(route, name).all()) for name in ("roles", "people", "channels")
         }
@@ -50,6 +54,7 @@ class Rule:
     def said_by(cls, route: Route, *, roles: frozenset[int], people: frozenset[int], channels: frozenset[int]) -> Self:
         return cls(
             name=route.name,
+            pk=route.pk,
             site_id=route.site_id,
             asset_id=route.asset_id,
             kinds=frozenset(route.kinds),
@@ -61,6 +66,7 @@ class Rule:
             roles=roles,
             people=people,
             channels=channels,
+            policy_id=route.policy_id,
             as_digest=route.as_digest,
             tells_when_settled=route.tells_when_settled,
         )
@@ -70,7 +76,7 @@ class Rule:
 class Circumstances:
     """`parents` are of assets, `quieting` the worst severe alert by asset, `senders` by sensor or fault."""
 
-    rules: list[Rule]
+    routes: list[Terms]
     directory: Directory
     sites: dict[int, Site]
     parents: dict[int, int | None]
@@ -78,18 +84,23 @@ class Circumstances:
     senders: dict[str, int]
     silences: list[Silence] = field(default_factory=list)
     quieting: dict[int, Alert] = field(default_factory=dict)
+    ladders: dict[int, Ladder] = field(default_factory=dict)
     # Whom a route names at a site, kept once it is known (alerts.routing).
     named: dict[Any, Any] = field(default_factory=dict)
     _lines: dict[int, list[int]] = field(default_factory=dict)
 
     @classmethod
-    def load(cls, alerts: Iterable[Alert], now: datetime, extra: Iterable[Rule] = ()) -> Self:
-        """Of these alerts as things are at `now`, with `extra` routes as if they were saved."""
+    def load(
+        cls,
+        alerts: Iterable[Alert],
+        now: datetime,
+    ) -> Self:
+        """Of these alerts as things are at `now`."""
         alerts = list(alerts)
         site_ids = {alert.site_id for alert in alerts}
         tree = list(Asset.objects.filter(site__in=site_ids).values_list("pk", "parent_id", "level"))
         found = cls(
-            rules=[*_rules(site_ids), *extra],
+            routes=_routes(site_ids),
             directory=Directory.load(),
             sites=Site.objects.in_bulk(site_ids),
             parents={pk: parent for pk, parent, _ in tree},
@@ -99,6 +110,7 @@ class Circumstances:
         )
         above = {pk for alert in alerts for pk in found.above(alert.asset_id)[1:]}
         found.quieting = _quieting(above)
+        found.ladders = ladders.load({route.policy_id for route in found.routes if route.policy_id}, now)
         return found
 
     def above(self, asset_id: int | None) -> list[int]:
@@ -128,9 +140,9 @@ class Circumstances:
         return f"asset-{machines[-1] if machines else alert.asset_id}"
 
 
-def _rules(site_ids: set[int]) -> list[Rule]:
+def _routes(site_ids: set[int]) -> list[Terms]:
     routes = Route.objects.filter(Q(site=None) | Q(site__in=site_ids), enabled=True)
-    return [Rule.of(route) for route in routes.prefetch_related("roles", "people", "channels").order_by("pk")]
+    return [Terms.of(route) for route in routes.prefetch_related("roles", "people", "channels").order_by("pk")]
 
 
 def _quieting(assets: set[int]) -> dict[int, Alert]:

@@ -8,8 +8,18 @@ from django.db.models import Model
 from django.http import HttpRequest
 
 from alerts.directory import colleagues
-from alerts.models import Route, Silence
-from sensors.admin import ReadOnly, SiteScopedAdmin, VisibleRelatedFilter
+from alerts.models import EscalationPolicy, EscalationStep, Rotation, Route, Schedule, Silence
+from sensors.admin import ReadOnly, SiteScopedAdmin, VisibleChoices, VisibleRelatedFilter
+
+
+class NamesPeople(admin.options.BaseModelAdmin):  # type: ignore[type-arg]
+    """Offers people of visible sites only."""
+
+    def formfield_for_manytomany(self, db_field: Any, request: HttpRequest, **kwargs: Any) -> Any:
+        if db_field.name == "people":
+            assert isinstance(request.user, User)
+            kwargs["queryset"] = colleagues(request.user)
+        return super().formfield_for_manytomany(db_field, request, **kwargs)
 
 
 class EverywhereAdmin(SiteScopedAdmin):
@@ -28,6 +38,40 @@ class EverywhereAdmin(SiteScopedAdmin):
         return field
 
 
+class RotationInline(VisibleChoices, admin.TabularInline):  # type: ignore[type-arg]
+    """Who takes turns is said on the page of the schedule."""
+
+    model = Rotation
+    fields = ["starts_on", "hand_over", "every", "hours"]
+    extra = 0
+    can_delete = False
+    show_change_link = False
+
+
+@admin.register(Schedule)
+class ScheduleAdmin(EverywhereAdmin):
+    list_display = ["name", "site", "timezone"]
+    list_filter = [("site", VisibleRelatedFilter)]
+    list_select_related = ["site"]
+    search_fields = ["name"]
+    inlines = [RotationInline]
+
+
+class StepInline(NamesPeople, VisibleChoices, admin.StackedInline):  # type: ignore[type-arg]
+    model = EscalationStep
+    fields = ["position", "wait_minutes", "people", "roles", "schedule", "channel"]
+    extra = 0
+
+
+@admin.register(EscalationPolicy)
+class EscalationPolicyAdmin(EverywhereAdmin):
+    list_display = ["name", "site", "repeat"]
+    list_filter = [("site", VisibleRelatedFilter)]
+    list_select_related = ["site"]
+    search_fields = ["name"]
+    inlines = [StepInline]
+
+
 @admin.register(Silence)
 class SilenceAdmin(ReadOnly, SiteScopedAdmin):
     """Begun and ended on the page of silences."""
@@ -40,15 +84,9 @@ class SilenceAdmin(ReadOnly, SiteScopedAdmin):
 
 
 @admin.register(Route)
-class RouteAdmin(EverywhereAdmin):
+class RouteAdmin(NamesPeople, EverywhereAdmin):
     list_display = ["name", "site", "asset", "least_severity", "begins", "ends", "enabled"]
     list_filter = [("site", VisibleRelatedFilter), "enabled"]
     list_select_related = ["site", "asset"]
     search_fields = ["name"]
     autocomplete_fields = ["asset"]
-
-    def formfield_for_manytomany(self, db_field: Any, request: HttpRequest, **kwargs: Any) -> Any:
-        if db_field.name == "people":
-            assert isinstance(request.user, User)
-            kwargs["queryset"] = colleagues(request.user)
-        return super().formfield_for_manytomany(db_field, request, **kwargs)

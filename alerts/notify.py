@@ -12,10 +12,10 @@ from django.db import transaction
 from django.db.models import Count, F, Q
 from django.utils import timezone
 
-from alerts import nudge
+from alerts import escalation, nudge
 from alerts.circumstances import Circumstances
 from alerts.ledger import Ledger, Target
-from alerts.models import Alert, Delivery, DeliveryItem, Severity, State
+from alerts.models import Alert, Delivery, DeliveryItem, Escalation, Severity, State
 from alerts.routing import DIGEST, QUIET, explain, explain_settled
 from sensors.alone import alone
 
@@ -26,7 +26,7 @@ TURN_SECONDS = 20.0
 
 def tell(now: datetime | None = None) -> int:
     """Look at the alerts that wait for it; returns how many were looked at. One process does so at a time."""
-    nudge.looking()
+    nudge.looking(nudge.TELL)
     deadline = time.monotonic() + TURN_SECONDS
     seen = 0
     while (some := _tell_some(now or timezone.now())) and time.monotonic() < deadline:
@@ -44,7 +44,8 @@ def _tell_some(now: datetime) -> int:
         return 0
     known = Circumstances.load(alerts, now)
     _withdraw(alerts)
-    ledger = Ledger.load({DIGEST, QUIET, *map(known.group_key, alerts)}, now)
+    ledger = Ledger.held({DIGEST, QUIET, *map(known.group_key, alerts)}, now)
+    escalation.end((alert.pk for alert in alerts if alert.state != State.OPEN), now)
     settled = [alert for alert in alerts if alert.is_resolved]
     told = _told(settled)
     for alert in settled:
@@ -62,7 +63,7 @@ def _tell_of_open(
     alerts: list[Alert], known: Circumstances, ledger: Ledger, now: datetime
 ) -> tuple[list[int], dict[int, datetime]]:
     """Which alerts were seen to, and which are to be looked at again, and when."""
-    heard, again = [], {}
+    heard, again, escalations = [], {}, []
     for alert in alerts:
         if not _needs_telling(alert):
             continue
@@ -74,6 +75,9 @@ def _tell_of_open(
             again[alert.pk] = found.look_again
         elif not found.held:
             heard.append(alert.pk)
+            escalations += escalation.begin(alert, found.policies, known, now)
+    # Those that run already go on.
+    Escalation.objects.bulk_create(escalations, ignore_conflicts=True)
     return heard, again
 
 

@@ -1,7 +1,8 @@
 from datetime import datetime
 from typing import Self
 
-from django.db.models import Case, Exists, IntegerField, Q, Value, When
+from django.apps import apps
+from django.db.models import Case, Exists, IntegerField, OuterRef, Q, Value, When
 
 from sensors.querysets import SiteScopedQuerySet, Viewer
 
@@ -18,6 +19,9 @@ MAY_RETURN = (
     & Q(kind__in=["anomaly", "limit"], historical=False, sensor__isnull=False)
     & ~Q(state="open", normal_since__isnull=False, severity__gte=3)
 )
+
+# Steps that make an alert something new to look at.
+CALLING = Q(step__in=["raised", "more_severe", "reopened"])
 
 
 class AlertQuerySet(SiteScopedQuerySet):
@@ -46,6 +50,9 @@ class AlertQuerySet(SiteScopedQuerySet):
 class TransitionQuerySet(SiteScopedQuerySet):
     site_path = "alert__site"
 
+    def calling_since(self, at: datetime) -> Self:
+        return self.filter(CALLING, at__gt=at)
+
 
 class EverywhereQuerySet(SiteScopedQuerySet):
     """Rows of a site, or of every site: those everybody sees who sees any site."""
@@ -64,11 +71,58 @@ class EverywhereQuerySet(SiteScopedQuerySet):
 
 
 class ChannelQuerySet(EverywhereQuerySet):
-    pass
+    def with_condition(self) -> Self:
+        """With their site and owner, and whether messages have failed as `has_failed`."""
+        failed = apps.get_model("alerts", "Delivery").objects.filter(channel=OuterRef("pk"), state="failed")
+        return self.select_related("site", "owner").annotate(has_failed=Exists(failed))
 
 
 class RouteQuerySet(EverywhereQuerySet):
     pass
+
+
+class MessageTemplateQuerySet(SiteScopedQuerySet):
+    """Templates are those of every site."""
+
+    def visible_to(self, user: Viewer) -> Self:
+        return self if user.is_authenticated and user.has_perm("alerts.view_messagetemplate") else self.none()
+
+
+class ScheduleQuerySet(EverywhereQuerySet):
+    pass
+
+
+class EscalationPolicyQuerySet(EverywhereQuerySet):
+    pass
+
+
+class PartQuerySet(SiteScopedQuerySet):
+    """Parts of rows of a site or of every site; whoever sees the whole sees them."""
+
+    whole = ""
+
+    def visible_to(self, user: Viewer) -> Self:
+        rows = self.model._meta.get_field(self.whole).remote_field.model.objects
+        return self.filter(**{f"{self.whole}__in": rows.visible_to(user)})
+
+
+class OfScheduleQuerySet(PartQuerySet):
+    whole = "schedule"
+
+
+class RotationMemberQuerySet(PartQuerySet):
+    whole = "rotation"
+
+
+class EscalationStepQuerySet(PartQuerySet):
+    whole = "policy"
+
+
+class EscalationQuerySet(SiteScopedQuerySet):
+    site_path = "alert__site"
+
+    def running(self) -> Self:
+        return self.filter(next_at__isnull=False)
 
 
 class PersonalQuerySet(SiteScopedQuerySet):
@@ -92,7 +146,12 @@ class SilenceQuerySet(SiteScopedQuerySet):
 
 
 class DeliveryQuerySet(SiteScopedQuerySet):
-    pass
+    """Messages on the matters of a site; those of no single site are their reader's own."""
+
+    def visible_to(self, user: Viewer) -> Self:
+        if not user.is_authenticated:
+            return self.none()
+        return self.filter(site__isnull=True, person=user) | super().visible_to(user)
 
 
 class DeliveryItemQuerySet(SiteScopedQuerySet):

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from alerts import budget, quiet_hours, silences
-from alerts.circumstances import Circumstances, Rule
+from alerts.circumstances import Circumstances, Terms
 from alerts.directory import Person
 from alerts.ledger import Ledger, Slot, Target
 from alerts.models import Alert, Delivery, Preference, Severity
@@ -37,11 +37,14 @@ class Line:
 
 @dataclass
 class Explanation:
-    """Everybody whom a route names for an alert. `held` says why nobody is told now, `look_again` when that changes."""
+    """Everybody whom a route names for an alert. `held` says why nobody is told now,
+    `look_again` when that changes; `policies` are those that go on telling people until somebody acknowledges.
+    """
 
     lines: list[Line] = field(default_factory=list)
     held: str = ""
     look_again: datetime | None = None
+    policies: frozenset[int] = frozenset()
 
 
 @dataclass
@@ -67,12 +70,14 @@ def explain(alert: Alert, known: Circumstances, ledger: Ledger, now: datetime) -
         return Explanation(held=_nobody(later), look_again=later)
     wishes = _wishes(alert, applying, known)
     lines = [_line(alert, target, wish, known, ledger, now) for target, wish in wishes.items()]
-    return Explanation(lines, held="" if lines else "Nobody whom a route names sees the site.")
+    policies = frozenset(route.policy_id for route in applying if route.policy_id is not None)
+    held = "" if lines or policies else "Nobody whom a route names sees the site."
+    return Explanation(lines, held=held, policies=policies)
 
 
 def explain_settled(alert: Alert, told: set[Target], known: Circumstances, ledger: Ledger, now: datetime) -> list[Line]:
     """The all-clear for those of `told` whose routes want it."""
-    wanting = [rule for rule in known.rules if rule.tells_when_settled and not mismatch(rule, alert, known)]
+    wanting = [route for route in known.routes if route.tells_when_settled and not mismatch(route, alert, known)]
     if not wanting:
         return []
     wish = _Wish("You were told when it began.")
@@ -95,81 +100,81 @@ def _quieted(alert: Alert, known: Circumstances, now: datetime) -> str:
     return ""
 
 
-def mismatch(rule: Rule, alert: Alert, known: Circumstances) -> str:
+def mismatch(route: Terms, alert: Alert, known: Circumstances) -> str:
     """Why a route does not apply to an alert, whatever the time; empty when it does."""
-    if rule.site_id not in (None, alert.site_id):
+    if route.site_id not in (None, alert.site_id):
         return "It is for another site."
-    if rule.asset_id is not None and rule.asset_id not in known.above(alert.asset_id):
+    if route.asset_id is not None and route.asset_id not in known.above(alert.asset_id):
         return "It is for another asset."
-    if rule.kinds and alert.kind not in rule.kinds:
+    if route.kinds and alert.kind not in route.kinds:
         return "It is for alerts of other kinds."
-    if alert.severity < rule.least_severity:
-        return f"It is for alerts that are {Severity(rule.least_severity).label} or worse."
+    if alert.severity < route.least_severity:
+        return f"It is for alerts that are {Severity(route.least_severity).label} or worse."
     return ""
 
 
-def opens(rule: Rule, site_id: int, known: Circumstances, now: datetime) -> datetime:
+def opens(route: Terms, site_id: int, known: Circumstances, now: datetime) -> datetime:
     """When the days and hours of a route begin: `now` within them."""
-    zone, days = known.sites[site_id].timezone, rule.weekdays or EVERY_DAY
-    if rule.begins is None or rule.ends is None:
+    zone, days = known.sites[site_id].timezone, route.weekdays or EVERY_DAY
+    if route.begins is None or route.ends is None:
         if days == EVERY_DAY or now.astimezone(zone).weekday() in days:
             return now
         return quiet_hours.next_of([quiet_hours.MIDNIGHT], zone, now, days)
     # What begins on Friday evening is Friday's also on Saturday morning.
-    if (within := quiet_hours.stretch(rule.begins, rule.ends, zone, now)) and within[0].weekday() in days:
+    if (within := quiet_hours.stretch(route.begins, route.ends, zone, now)) and within[0].weekday() in days:
         return now
-    return quiet_hours.next_of([rule.begins], zone, now, days)
+    return quiet_hours.next_of([route.begins], zone, now, days)
 
 
-def _applying(alert: Alert, known: Circumstances, now: datetime) -> tuple[list[Rule], datetime | None]:
+def _applying(alert: Alert, known: Circumstances, now: datetime) -> tuple[list[Terms], datetime | None]:
     """The routes that apply now, and when the next one would if there is none."""
     matching = [
-        (opens(rule, alert.site_id, known, now), rule) for rule in known.rules if not mismatch(rule, alert, known)
+        (opens(route, alert.site_id, known, now), route) for route in known.routes if not mismatch(route, alert, known)
     ]
     later = [at for at, _ in matching if at > now]
-    return [rule for at, rule in matching if at <= now], min(later, default=None)
+    return [route for at, route in matching if at <= now], min(later, default=None)
 
 
 def _nobody(later: datetime | None) -> str:
     return "No route matches it now; the next one applies later." if later else "No route matches it."
 
 
-def _wishes(alert: Alert, rules: list[Rule], known: Circumstances) -> dict[Target, _Wish]:
+def _wishes(alert: Alert, routes: list[Terms], known: Circumstances) -> dict[Target, _Wish]:
     """Whom the routes name, each person once per channel. At once wins over in a digest."""
     found: dict[Target, _Wish] = {}
-    for rule in rules:
-        for target, reason in _named(rule, alert.site_id, known):
+    for route in routes:
+        for target, reason in _named(route, alert.site_id, known):
             if wish := found.get(target):
                 wish.reason = f"{wish.reason} {reason}"[:MAX_REASON]
-                wish.as_digest = wish.as_digest and rule.as_digest
+                wish.as_digest = wish.as_digest and route.as_digest
             else:
-                found[target] = _Wish(reason[:MAX_REASON], rule.as_digest)
+                found[target] = _Wish(reason[:MAX_REASON], route.as_digest)
     return found
 
 
-def _named(rule: Rule, site_id: int, known: Circumstances) -> list[tuple[Target, str]]:
-    key = rule, site_id
+def _named(route: Terms, site_id: int, known: Circumstances) -> list[tuple[Target, str]]:
+    key = route, site_id
     if key not in known.named:
         everybody = known.directory.people.values()
         people = [
-            ((person.pk, way), f"Route “{rule.name}”: {why}.")
+            ((person.pk, way), f"Route “{route.name}”: {why}.")
             for person in everybody
-            if person.sees(site_id) and (why := _part(rule, person))
+            if person.sees(site_id) and (why := _part(route, person))
             for way in known.directory.ways(person, site_id) or [NO_WAY]
         ]
-        places = [pk for pk in sorted(rule.channels) if known.directory.serves(pk, site_id)]
-        known.named[key] = [*people, *(((None, pk), f"Route “{rule.name}”.") for pk in places)]
+        places = [pk for pk in sorted(route.channels) if known.directory.serves(pk, site_id)]
+        known.named[key] = [*people, *(((None, pk), f"Route “{route.name}”.") for pk in places)]
     found: list[tuple[Target, str]] = known.named[key]
     return found
 
 
-def _part(rule: Rule, person: Person) -> str:
+def _part(route: Terms, person: Person) -> str:
     """As what a route names a person; empty when it does not."""
-    if person.pk in rule.people:
+    if person.pk in route.people:
         return "by name"
-    if rule.roles & person.roles:
+    if route.roles & person.roles:
         return "by role"
-    return "who may acknowledge" if rule.responsible and person.may_act else ""
+    return "who may acknowledge" if route.responsible and person.may_act else ""
 
 
 def _line(

@@ -9,7 +9,7 @@ import sys
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
-from benchmarks import alerts, formats, ingest, latency, limits, mqtt, path, predict, scoring, storage
+from benchmarks import alarm_load, alerts, formats, ingest, latency, limits, live, mqtt, path, predict, scoring, storage
 
 BENCHMARKS = {
     "path": path.run,
@@ -26,6 +26,8 @@ BENCHMARKS = {
     "storage": storage.run,
     "predict": predict.run,
     "alerts": alerts.run,
+    "live": live.run,
+    "alarm_load": alarm_load.run,
 }
 RESULTS = Path(__file__).with_name("results.json")
 

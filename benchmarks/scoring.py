@@ -36,6 +36,8 @@ HISTORY = timedelta(days=2)
 HISTORY_STEP = timedelta(minutes=10)
 PERIOD_SECONDS = 60
 DISTURBED = 10
+# Away from the ends of what scoring claims at once, or some fleets' anomalies would be written twice, others' once.
+DISTURBED_AT = 0.65
 FILL = """
     INSERT INTO sensors_reading (sensor_id, "timestamp", value, quality, flags)
     SELECT sensor, time, 20 + (random() + random() + random() - 1.5) * 2, 1, 0
@@ -96,7 +98,8 @@ class Fleet:
     def values(self, codes: NDArray[np.int64], seconds: NDArray[np.int64]) -> NDArray[np.float64]:
         noise = np.random.default_rng(codes[0] + len(self.pks) * seconds[0]).normal(0, 1, len(codes))
         swing = self.swings * np.sin(seconds * 2 * np.pi / PERIOD_SECONDS + codes)
-        lately = (seconds >= 0.6 * self.seconds) & (seconds < 0.6 * self.seconds + 20)
+        begin = DISTURBED_AT * self.seconds
+        lately = (seconds >= begin) & (seconds < begin + 20)
         return np.where(lately & (codes < DISTURBED), 45 + noise, 20 + swing + noise)
 
 

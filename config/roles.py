@@ -21,7 +21,10 @@ VIEW = tuple(
             *("site", "asset", "sensor", "reading", "readingbatch"),
             *("sensorprofile", "sensorfault", "annotation", "correction"),
         ),
-        "alerts": ("alert", "transition", "channel", "delivery", "route", "silence", "rule", "firing"),
+        "alerts": (
+            *("alert", "transition", "rule", "firing", "silence"),
+            *("channel", "delivery", "route", "schedule", "escalationpolicy"),
+        ),
         "maintenance": ("workorder", "maintenancelog", "verdict"),
         "mlops": ("anomaly", "baseline"),
     }.items()
@@ -68,12 +71,18 @@ ROLES: dict[str, Role] = {
             *(f"sensors.{verb}_import" for verb in ("view", "add", "change")),
             *(f"sensors.{verb}_qualitypolicy" for verb in ("view", "add", "change")),
             *(f"mlops.{verb}_validationpolicy" for verb in ("view", "add", "change")),
-            *(f"alerts.{verb}_route" for verb in ("add", "change")),
-            *(f"alerts.{verb}_rule" for verb in ("add", "change")),
+            *(
+                f"alerts.{verb}_{model}"
+                for model in ("rule", "route", "schedule", "escalationpolicy")
+                for verb in ("add", "change")
+            ),
             "mlops.view_deployment",
             "mlops.change_deployment",
             *(f"mlops.{verb}_trainingrun" for verb in ("view", "add")),
             "mlops.view_unscoredstretch",
+            *(f"alerts.{verb}_channel" for verb in ("add", "change")),
+            "alerts.redrive_delivery",
+            "alerts.view_messagetemplate",
             "sensors.view_pending",
             "sensors.change_pending",
         ),
@@ -92,6 +101,7 @@ ROLES: dict[str, Role] = {
             "auth.add_user",
             "auth.change_user",
             "auth.view_group",
+            "alerts.add_messagetemplate",
             "mlops.open_mlflow",
             *(f"django_celery_beat.{verb}_periodictask" for verb in ("view", "change")),
         ),

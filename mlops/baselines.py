@@ -7,6 +7,7 @@ are not in it. Stretches that a person excluded, or marked as a past failure, ar
 """
 
 from datetime import UTC, datetime
+from functools import reduce
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,21 +32,60 @@ Times = NDArray[np.int64]
 Block = tuple[int, int]  # (sensor's primary key, start of the block in microseconds UTC)
 
 
-def block_starts(timestamps: Times, sensors: Times, firsts: Times) -> Times:
-    """The start of the block of each timestamp, of these sensors first read at `firsts` (all in microseconds UTC)."""
+def profiles_at(timestamps: Times, sensors: Times) -> tuple[Profiles, Times]:
+    """The profiles of the blocks these readings lie in, and which of them is that of each reading.
+
+    Readings are in time order, sensor by sensor; times in microseconds UTC. Nothing is known where a sensor had too few
+    good readings before a block. Missing profiles are learned and kept.
+    """
+    hours = hour_starts(timestamps, sensors)
+    opens = _changes(hours, sensors)
+    profiles, is_stored = _stored(sensors[opens], hours[opens])
+    which = np.cumsum(opens) - 1
+    # Blocks of a sensor's first day know of less than a day. What knows of more is the hour's, and when the sensor's
+    # first reading was need not be looked up.
+    is_the_hours = is_stored & (profiles.span_seconds >= DAY_US / 1e6)
+    if is_the_hours.all():
+        return profiles, which
+    others = ~is_the_hours[which]
+    rest, which[others] = _profiles_by_age(timestamps[others], sensors[others])
+    which[others] += len(profiles)
+    return Profiles.together(profiles, rest), which
+
+
+def _profiles_by_age(timestamps: Times, sensors: Times) -> tuple[Profiles, Times]:
+    """The same, by when each sensor's first reading was."""
+    begins = _changes(sensors)
+    firsts = history.firsts(sensors[begins])[np.cumsum(begins) - 1]
+    starts = _block_starts(timestamps, sensors, firsts)
+    opens = _changes(starts, sensors)
+    return _profiles_of(sensors[opens], starts[opens], firsts[opens]), np.cumsum(opens) - 1
+
+
+def _block_starts(timestamps: Times, sensors: Times, firsts: Times) -> Times:
+    """The start of the block of each timestamp, of these sensors first read at `firsts`."""
     ages = np.maximum(timestamps - firsts, 0)
     doublings = np.floor(np.log2(np.maximum(ages, FIRST_BLOCK_US) / FIRST_BLOCK_US))
     young = firsts + np.where(ages < FIRST_BLOCK_US, 0, FIRST_BLOCK_US * 2**doublings).astype(np.int64)
+    return np.where(ages < DAY_US, young, hour_starts(timestamps, sensors))
+
+
+def hour_starts(timestamps: Times, sensors: Times) -> Times:
+    """The start of the hour's block of each timestamp."""
     # Each sensor's blocks begin at a minute of its own, or all of them would learn at once.
     offsets = sensors * 7 * MINUTE_US % BLOCK_US
-    return np.where(ages < DAY_US, young, (timestamps - offsets) // BLOCK_US * BLOCK_US + offsets)
+    return (timestamps - offsets) // BLOCK_US * BLOCK_US + offsets
 
 
-def profiles_of(sensors: Times, starts: Times, firsts: Times) -> Profiles:
-    """The profiles of blocks: of these sensors, first read at `firsts`, from these starts on.
+def _changes(*columns: Times) -> NDArray[np.bool_]:
+    """Which rows differ from the one before them; the first one does."""
+    changed = np.ones(len(columns[0]), bool)
+    changed[1:] = reduce(np.logical_or, (column[1:] != column[:-1] for column in columns))
+    return changed
 
-    Nothing is known where a sensor had too few good readings before the block. Missing ones are learned and kept.
-    """
+
+def _profiles_of(sensors: Times, starts: Times, firsts: Times) -> Profiles:
+    """The profiles of blocks: of these sensors, first read at `firsts`, from these starts on."""
     profiles, is_stored = _stored(sensors, starts)
     if is_stored.all():
         return profiles

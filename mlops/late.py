@@ -2,8 +2,9 @@
 had come in together.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
+from typing import NamedTuple
 
 import numpy as np
 
@@ -19,17 +20,30 @@ from sensors.history import Span
 SURROUNDINGS = 100
 
 
+class Recorded(NamedTuple):
+    """A recorded anomaly; times in microseconds UTC."""
+
+    key: int
+    start: int
+    end: int
+
+
 def overtaken(
-    spans: list[Span], events: list[tuple[int, Event]], context_of: Callable[[set[int]], int]
+    spans: list[Span],
+    recorded: Mapping[int, Sequence[Recorded]],
+    events: list[tuple[int, Event]],
+    context_of: Callable[[set[int]], int],
 ) -> AnomalyQuerySet:
-    """Recorded anomalies of sensors that are not what the readings of these spans make of them.
+    """Those of the `recorded` anomalies that are not what the readings of these spans make of them.
 
     `events` are those found in the spans just now, by sensor; `context_of` tells how many readings have a say in a
-    score of these sensors and in whether it counts. In a stream that comes in order nothing is recorded after a span,
-    and only that is looked at.
+    score of these sensors and in whether it counts. In a stream that comes in order nothing is recorded after a span.
     """
-    recorded = _recorded_after(spans)
-    late = [span for span in spans if any(end >= span.first for _, _, end in recorded.get(span.sensor, ()))]
+    late = [
+        span
+        for span in spans
+        if span.sensor in recorded and any(one.end >= span.first for one in recorded[span.sensor])
+    ]
     if not late:
         return Anomaly.objects.none()
     begins, reaches = history.reaches(late, context_of({span.sensor for span in late}))
@@ -47,16 +61,16 @@ def overtaken(
     return Anomaly.objects.filter(pk__in=doubtful)
 
 
-def _recorded_after(spans: list[Span]) -> dict[int, list[tuple[int, int, int]]]:
-    """By sensor, the keys, starts and ends of anomalies that end after the first of the spans begins."""
+def recorded_after(spans: list[Span]) -> dict[int, list[Recorded]]:
+    """By sensor, the anomalies that end after the first of the spans begins."""
     if not spans:
         return {}
     since = _datetime(min(span.first for span in spans))
     rows = Anomaly.objects.filter(sensor__in=any_of({span.sensor for span in spans}), asset=None, end__gte=since)
     rows = rows.filter(evidence__has_key="capsule").exclude(circumstances=Anomaly.Circumstances.WITHDRAWN)
-    found: dict[int, list[tuple[int, int, int]]] = {}
+    found: dict[int, list[Recorded]] = {}
     for key, sensor, start, end in rows.values_list("pk", "sensor", "start", "end"):
-        found.setdefault(sensor, []).append((key, _us(start), _us(end)))
+        found.setdefault(sensor, []).append(Recorded(key, _us(start), _us(end)))
     return found
 
 

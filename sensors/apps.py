@@ -6,6 +6,7 @@ class SensorsConfig(AppConfig):
     name = "sensors"
 
     def ready(self) -> None:
+        from sensors import rights  # noqa: F401 - connects its signals
         from sensors.timescale import policies
 
         post_migrate.connect(policies.apply, sender=self)

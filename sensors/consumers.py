@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import random
 import time
 from importlib import import_module
 from typing import Any
@@ -12,7 +13,7 @@ from channels.generic.websocket import AsyncJsonWebsocketConsumer
 from django.conf import settings
 from django.contrib.auth.models import User
 
-from sensors.live import site_group
+from sensors.live import person_group, site_group
 from sensors.models import Site
 
 logger = logging.getLogger(__name__)
@@ -29,12 +30,16 @@ class LiveConsumer(AsyncJsonWebsocketConsumer):  # type: ignore[misc]
     SECONDS_BETWEEN_HINTS = 0.5
     # How long somebody who was signed out, deactivated or taken off a site may still see hints.
     SECONDS_BETWEEN_CHECKS = 45.0
+    # After a change of rights that the platform has seen.
+    SECONDS_BEFORE_CHECK = 0.3
 
     async def connect(self) -> None:
         self._tasks: set[asyncio.Task[None]] = set()
         self._sent_at: dict[str, float] = {}
         self._held: dict[str, int | None] = {}
-        self._sites: set[int] = set()
+        self._groups: set[str] = set()
+        self._check_is_due = False
+        self._turn = asyncio.Lock()
         user = self.scope.get("user")
         if user is None or not user.is_authenticated:
             await self.close()
@@ -46,8 +51,8 @@ class LiveConsumer(AsyncJsonWebsocketConsumer):  # type: ignore[misc]
     async def disconnect(self, code: int) -> None:
         for task in self._tasks:
             task.cancel()
-        for site_id in self._sites:
-            await self.channel_layer.group_discard(site_group(site_id), self.channel_name)
+        for group in self._groups:
+            await self.channel_layer.group_discard(group, self.channel_name)
 
     async def receive(self, text_data: str | None = None, bytes_data: bytes | None = None, **_: Any) -> None:
         """The page has nothing to say here."""
@@ -73,20 +78,40 @@ class LiveConsumer(AsyncJsonWebsocketConsumer):  # type: ignore[misc]
         self._sent_at[topic] = time.monotonic()
         await self.send_json({"topic": topic, "asset": asset})
 
+    async def rights(self, event: dict[str, Any]) -> None:
+        """Called by the channel layer when what the reader may see has changed."""
+        if not self._check_is_due:
+            self._check_is_due = True
+            self._start(self._check_soon())
+
+    async def _check_soon(self) -> None:
+        # Django says that somebody logs out before it ends the session.
+        await asyncio.sleep(self.SECONDS_BEFORE_CHECK)
+        self._check_is_due = False
+        await self._check()
+
     async def _check_again_and_again(self) -> None:
-        while True:
-            await asyncio.sleep(self.SECONDS_BETWEEN_CHECKS)
-            try:
+        open_still = True
+        while open_still:
+            # Pages that connected at the same time are not all checked at the same time.
+            await asyncio.sleep(self.SECONDS_BETWEEN_CHECKS * random.uniform(0.5, 1))  # noqa: S311
+            open_still = await self._check()
+
+    async def _check(self) -> bool:
+        """Ask again who the reader is and what they may see; False when that ends the channel."""
+        try:
+            # One after the other: of two checks the later one must have the last word.
+            async with self._turn:
                 user = await self._reader_now()
-                if user is None:
-                    await self.close(SIGNED_OUT)
-                    return
-                await self._follow(user)
-            except Exception:
-                # Without an answer nobody may go on listening; the page connects again and is asked who it is.
-                logger.warning("live check failed", exc_info=True)
-                await self.close(TRY_AGAIN)
-                return
+                if user is not None:
+                    await self._follow(user)
+                    return True
+            await self.close(SIGNED_OUT)
+        except Exception:
+            # Without an answer nobody may go on listening; the page connects again and is asked who it is.
+            logger.warning("live check failed", exc_info=True)
+            await self.close(TRY_AGAIN)
+        return False
 
     async def _reader_now(self) -> User | None:
         """Whoever the session belongs to by now: nobody after a logout, a new password or a deactivation."""
@@ -100,11 +125,12 @@ class LiveConsumer(AsyncJsonWebsocketConsumer):  # type: ignore[misc]
         Joining again is deliberate: the layer forgets groups after a day, and all of them when Valkey restarts.
         """
         sites: set[int] = await database_sync_to_async(_visible_sites)(user)
-        for site_id in self._sites - sites:
-            await self.channel_layer.group_discard(site_group(site_id), self.channel_name)
-        for site_id in sites:
-            await self.channel_layer.group_add(site_group(site_id), self.channel_name)
-        self._sites = sites
+        groups = {person_group(user.pk), *map(site_group, sites)}
+        for group in self._groups - groups:
+            await self.channel_layer.group_discard(group, self.channel_name)
+        for group in groups:
+            await self.channel_layer.group_add(group, self.channel_name)
+        self._groups = groups
 
     def _start(self, work: Any) -> None:
         task = asyncio.create_task(work)

@@ -8,7 +8,7 @@ from django.db.models.functions import Upper
 from django.urls import reverse
 from django.utils import timezone
 
-from alerts.querysets import MAY_RETURN, RANK, AlertQuerySet, TransitionQuerySet
+from alerts.querysets import CALLING, MAY_RETURN, RANK, AlertQuerySet, TransitionQuerySet
 from sensors.models import Asset, Sensor, Site
 
 
@@ -156,6 +156,10 @@ class Transition(models.Model):
 
     class Meta:
         ordering = ["at", "pk"]
+        indexes = [
+            # What pages that are open show as soon as it happens.
+            models.Index(fields=["-at"], condition=CALLING, name="transition_calling"),
+        ]
 
     def __str__(self) -> str:
         return f"{self.get_step_display()}: {self.from_state or 'new'} → {self.to_state}"

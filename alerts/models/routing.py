@@ -11,6 +11,7 @@ from django.db import models
 from timezone_field import TimeZoneField
 
 from alerts.models.alert import Alert, Severity
+from alerts.models.escalation import EscalationPolicy
 from alerts.models.messages import Channel
 from alerts.querysets import PreferenceQuerySet, RouteQuerySet
 from sensors.models import Asset, Site
@@ -59,6 +60,14 @@ class Route(models.Model):
     )
     channels = models.ManyToManyField(
         Channel, blank=True, related_name="routes", help_text="Places, such as a room of a chat."
+    )
+    policy = models.ForeignKey(
+        EscalationPolicy,
+        on_delete=models.PROTECT,
+        null=True,
+        blank=True,
+        related_name="routes",
+        help_text="Who is told next while nobody acknowledges.",
     )
     as_digest = models.BooleanField(
         default=False, help_text="In a digest instead of at once; critical alerts are told at once all the same."

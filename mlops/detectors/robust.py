@@ -92,6 +92,12 @@ class Profiles:
                 columns.hour_offsets[row] = profile.hour_offsets or 0.0
         return columns
 
+    @classmethod
+    def together(cls, *parts: Self) -> Self:
+        """The rows of all parts, one part after the other."""
+        columns = zip(*(vars(part).values() for part in parts), strict=True)
+        return cls(*map(np.concatenate, columns))
+
     def __len__(self) -> int:
         return len(self.medians)
 

@@ -94,16 +94,12 @@ def _scored(sensor: Sensor, served: Served | None, frame: Frame) -> tuple[Floats
 
 
 def _by_baseline(sensor: int, timestamps: Times, values: Floats) -> ByBaseline:
-    sensors = np.full(len(timestamps), sensor)
-    firsts = history.firsts(sensors)
-    starts = baselines.block_starts(timestamps, sensors, firsts)
-    opens = np.append(True, starts[1:] != starts[:-1])[: len(starts)]
     with transaction.atomic():
         # Nothing that a question makes up is kept.
-        profiles = baselines.profiles_of(sensors[opens], starts[opens], firsts[opens])
+        profiles, which = baselines.profiles_at(timestamps, np.full(len(timestamps), sensor))
         transaction.set_rollback(True)
     found = [profiles.row(row) for row in range(len(profiles))]
-    return ByBaseline(timestamps, values, found or [None], np.cumsum(opens) - 1)
+    return ByBaseline(timestamps, values, found or [None], which)
 
 
 def _who(served: Served | None) -> dict[str, Any]:

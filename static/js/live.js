@@ -4,8 +4,17 @@
   "use strict";
   const TOPICS = ["alerts", "work", "readings"];
   const MS_BETWEEN_HINTS = 500;
+  // A server that takes long to answer is asked less often, or hundreds of pages would keep it from answering anybody.
+  const PATIENCE = 10;
   const LONGEST_WAIT_MS = 30000;
   const SIGNED_OUT = 4401;
+
+  let msBetween = MS_BETWEEN_HINTS;
+  document.addEventListener("htmx:beforeRequest", (event) => (event.detail.xhr.askedAt = performance.now()));
+  document.addEventListener("htmx:afterRequest", ({ detail: { xhr } }) => {
+    const took = performance.now() - xhr.askedAt;
+    msBetween = Math.min(Math.max(MS_BETWEEN_HINTS, PATIENCE * took), LONGEST_WAIT_MS);
+  });
 
   const sentAt = {};
   const held = {};
@@ -16,7 +25,7 @@
       held[topic] = held[topic] === asset ? asset : null;
       return;
     }
-    const wait = (sentAt[topic] ?? -Infinity) + MS_BETWEEN_HINTS - performance.now();
+    const wait = (sentAt[topic] ?? -Infinity) + msBetween - performance.now();
     if (wait <= 0) {
       dispatch(topic, asset);
       return;
@@ -47,9 +56,11 @@
   let socket = null;
   let failures = 0;
   let timer = 0;
+  let signedOut = false;
 
   function connect() {
     clearTimeout(timer);
+    if (signedOut) return;
     const address = new URL(document.body.dataset.live, location.href);
     address.protocol = address.protocol.replace("http", "ws");
     const mine = new WebSocket(address);
@@ -68,6 +79,7 @@
       if (mine !== socket) return;
       socket = null;
       if (event.code === SIGNED_OUT) {
+        signedOut = true;
         show("signed-out");
         return;
       }
@@ -79,8 +91,31 @@
     };
   }
 
+  // A machine that slept does not know that its connection is gone: nothing was there to tell it. Its clock tells: these
+  // ticks were due every second. (Hidden pages tick once a minute; connecting again costs them little.)
+  const TICK_MS = 1000;
+  const SLEPT_MS = 10000;
+  let tickedAt = Date.now();
+
+  function tick() {
+    const slept = Date.now() - tickedAt > SLEPT_MS;
+    tickedAt = Date.now();
+    if (slept && document.visibilityState === "visible") startAfresh();
+  }
+
+  function startAfresh() {
+    failures = 0;
+    msBetween = MS_BETWEEN_HINTS;
+    const old = socket;
+    connect();
+    old?.close();
+    fetchAll();
+  }
+
   function wakeUp() {
-    if (!socket && document.visibilityState === "visible") connect();
+    if (document.visibilityState !== "visible") return;
+    if (Date.now() - tickedAt > SLEPT_MS) tick();
+    else if (!socket) startAfresh();
   }
 
   const seen = new WeakMap();
@@ -137,8 +172,9 @@
   document.addEventListener("DOMContentLoaded", () => {
     if (!document.body.dataset.live) return;
     connect();
-    addEventListener("online", wakeUp);
-    addEventListener("pageshow", wakeUp);
+    setInterval(tick, TICK_MS);
+    addEventListener("online", startAfresh);
+    addEventListener("pageshow", (event) => event.persisted ? startAfresh() : wakeUp());
     document.addEventListener("visibilitychange", wakeUp);
   });
 

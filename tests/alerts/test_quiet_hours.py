@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from alerts import budget, quiet_hours
-from alerts.circumstances import Circumstances, Rule
+from alerts.circumstances import Circumstances, Terms
 from alerts.directory import Directory, Person
 from alerts.ledger import Ledger
 from alerts.models import Alert, Channel, Preference, Severity, State
@@ -111,7 +111,7 @@ def all_that_is_told(happened: list[tuple[int, Severity, int]], wish: Preference
     person = Person(1, "anna", "anna@example.com", None, frozenset(), True, wish)
     channel = Channel(pk=1, kind=Channel.Kind.EMAIL)
     known = Circumstances(
-        rules=[Rule("All", people=frozenset({1}))],
+        routes=[Terms("All", people=frozenset({1}))],
         directory=Directory({1: person}, {1: channel}),
         sites={1: Site(pk=1, timezone=BERLIN)},
         parents=dict.fromkeys(range(31)),

@@ -40,7 +40,12 @@ def test_every_admin_page_is_scoped_by_site_and_deletes_nothing(model: type[Mode
             "Contact",
             "Condition",
             "DeliveryItem",
+            "Escalation",
+            "EscalationStep",
+            "Override",
             "Preference",
+            "Rotation",
+            "RotationMember",
             "IdempotentRequest",
         )
         return

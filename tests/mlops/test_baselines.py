@@ -1,10 +1,11 @@
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import numpy as np
 import pytest
 from django.utils import timezone
 
+from mlops import baselines
 from mlops.models import Anomaly, Baseline
 from sensors import outbox
 from sensors.models import Annotation
@@ -63,3 +64,17 @@ def test_notes_other_sensors_and_what_was_taken_back_exclude_nothing(north: Plan
     baseline = learned(north, now)
     assert baseline.median is not None
     assert baseline.median > 61
+
+
+def test_a_block_of_the_first_day_is_not_taken_for_the_hour_that_begins_with_it(north: Plant, now: datetime) -> None:
+    sensor = north.temperature
+    at_us = round(now.timestamp() * 1e6)
+    [hour] = baselines.hour_starts(np.array([at_us]), np.array([sensor.pk])).tolist()
+    begin = datetime.fromtimestamp(hour / 1e6, UTC)
+    store(sensor, begin + 10 * MINUTE, 10 * 60 + 6, timedelta(seconds=1), HISTORY)
+    times = hour + np.array([0, 599_000_000])
+    profiles, which = baselines.profiles_at(times, np.full(2, sensor.pk))
+    assert Baseline.objects.filter(sensor=sensor, valid_from=begin).exists()
+    profiles, which = baselines.profiles_at(times, np.full(2, sensor.pk))
+    assert np.isnan(profiles.medians[which[0]])
+    assert profiles.readings[which[1]] > 200

@@ -14,6 +14,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from alerts.models import Alert
+from mlops import scoring
 from mlops.models import Anomaly, Baseline
 from sensors import outbox
 from sensors.ingest import store_batch
@@ -27,7 +28,7 @@ __all__ = ["only_scoring", "worker"]
 
 COUNT = 60
 SAME = ("sensor", "start", "end", "peak_at", "peak_value", "peak_score", "circumstances", "decision", "confidence")
-ways = given(order=st.integers(0, 10**6), pieces=st.integers(1, 25), seed=st.integers(0, 10**6))
+way = {"order": st.integers(0, 10**6), "pieces": st.integers(1, 25), "seed": st.integers(0, 10**6)}
 several = settings(max_examples=12, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 
@@ -112,20 +113,23 @@ def vibration(north: Plant) -> Sensor:
 
 
 @pytest.mark.parametrize(("mode", "pause"), [(LIVE, 10 * MINUTE / 60), (HISTORY, timedelta(hours=7))])
-@ways
+@given(**way, few=st.sampled_from([0, scoring.FEW]))
 @several
 def test_pieces_in_any_order_make_the_anomalies_of_the_whole(
-    vibration: Sensor, mode: ReadingBatch.Mode, pause: timedelta, order: int, pieces: int, seed: int
+    vibration: Sensor, mode: ReadingBatch.Mode, pause: timedelta, order: int, pieces: int, seed: int, few: int
 ) -> None:
     usual = noise(COUNT, seed=seed)
     step = MINUTE / 2 if mode == LIVE else 5 * MINUTE
     stream = Stream(vibration, seed, usual, step, pause)
     shift = NOW - stream.times[-1] - MINUTE
     stream.times = [at + shift for at in stream.times]
-    check(stream, mode, random.Random(order), pieces)
+    with pytest.MonkeyPatch.context() as patch:
+        # Readings are looked at with their neighbours at once, or by themselves first.
+        patch.setattr(scoring, "FEW", few)
+        check(stream, mode, random.Random(order), pieces)
 
 
-@ways
+@given(**way)
 @several
 def test_so_do_they_where_a_model_serves(north: Plant, order: int, pieces: int, seed: int) -> None:
     with undone():

@@ -1,6 +1,7 @@
 import asyncio
 import json
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from typing import Any
 
 import pytest
@@ -9,7 +10,9 @@ from asgiref.testing import ApplicationCommunicator
 from channels.layers import get_channel_layer
 from django.conf import settings
 from django.contrib.auth.models import User
+from django.db import transaction
 from django.test import Client
+from django.urls import reverse
 
 from config.asgi import application
 from sensors import live
@@ -175,9 +178,87 @@ def log_out(user: User, client: Client) -> None:
     client.session.flush()
 
 
+def deactivate_by_hand(user: User, client: Client) -> None:
+    user.is_active = False
+    user.save()
+
+
+def log_out_by_hand(user: User, client: Client) -> None:
+    # From the same browser, which sends the same cookie.
+    Client(
+        headers={"cookie": f"{settings.SESSION_COOKIE_NAME}={client.cookies[settings.SESSION_COOKIE_NAME].value}"}
+    ).post(reverse("account_logout"))
+
+
 def change_password(user: User, client: Client) -> None:
     user.set_password("another long pass phrase")
     user.save()
+
+
+@pytest.mark.parametrize("end", [deactivate_by_hand, log_out_by_hand, change_password])
+def test_the_channel_closes_at_once_when_the_platform_sees_the_end(
+    people: dict[str, User], end: Callable[[User, Client], None]
+) -> None:
+    client = logged_in(people["viewer"])
+
+    async def run() -> None:
+        socket = Socket(client)
+        assert await socket.connects()
+        await sync_to_async(end)(people["viewer"], client)
+        message = await socket.receive_output(3)
+        assert (message["type"], message["code"]) == ("websocket.close", SIGNED_OUT)
+        await socket.disconnect()
+
+    async_to_sync(run)()
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda user, north, south: user.sites.set([south.site]),
+        lambda user, north, south: (north.site.members.clear(), south.site.members.add(user)),
+        lambda user, north, south: (user.groups.clear(), north.site.members.remove(user), user.sites.add(south.site)),
+    ],
+    ids=["by user", "by site", "with roles"],
+)
+def test_whoever_is_moved_to_another_site_hears_of_that_one_at_once(
+    people: dict[str, User], north: Plant, south: Plant, change: Callable[[User, Plant, Plant], object]
+) -> None:
+    viewer = people["viewer"]
+
+    async def story(socket: Socket) -> None:
+        await sync_to_async(change)(viewer, north, south)
+        await asyncio.sleep(1)
+        await send(north.site.pk, "alerts")
+        await send(south.site.pk, "work")
+        assert [hint["topic"] for hint in await socket.hints()] == ["work"]
+
+    told(story, logged_in(viewer))
+
+
+def test_many_changes_at_once_are_one_hint(people: dict[str, User], north: Plant) -> None:
+    def change() -> None:
+        for asset in range(200):
+            live.publish("alerts", site_id=north.site.pk, asset_id=asset)
+
+    async def story(socket: Socket) -> None:
+        await sync_to_async(change)()
+        assert 1 <= len(await socket.hints()) <= 2
+
+    told(story, logged_in(people["viewer"]))
+
+
+def test_what_is_rolled_back_is_not_hinted_at(people: dict[str, User], north: Plant) -> None:
+    def change_and_fail() -> None:
+        with suppress(ValueError), transaction.atomic():
+            live.publish("alerts", site_id=north.site.pk)
+            raise ValueError
+
+    async def story(socket: Socket) -> None:
+        await sync_to_async(change_and_fail)()
+        assert await socket.hints() == []
+
+    told(story, logged_in(people["viewer"]))
 
 
 @pytest.mark.usefixtures("frequent_checks")
