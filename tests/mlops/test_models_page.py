@@ -58,7 +58,7 @@ def test_a_model_that_cannot_be_loaded_is_seen_on_the_page_and_in_health(
 ) -> None:
     figures.trouble(deployed.pk, "its file is missing", "the built-in detector")
     page = text(engineer, MODELS)
-    assert "Not loaded" in page
+    assert "Not serving" in page
     assert "its file is missing; the built-in detector serves instead" in page
     health.record_heartbeat(health.WORKER)
     health.record_heartbeat(health.BACKGROUND)
