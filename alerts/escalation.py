@@ -84,7 +84,7 @@ def _climb_some(now: datetime) -> int:
     alerts = [row.alert for row in rows]
     known = Circumstances.load(alerts, now)
     known.ladders = ladders.load({row.policy_id for row in rows}, now)
-    ledger = Ledger.load(map(known.group_key, alerts), now)
+    ledger = Ledger.held(map(known.group_key, alerts), now)
     notes = [note for row in rows for note in _take(row, known, ledger, now)]
     ledger.write(now)
     Transition.objects.bulk_create(notes)

@@ -44,7 +44,7 @@ def _tell_some(now: datetime) -> int:
         return 0
     known = Circumstances.load(alerts, now)
     _withdraw(alerts)
-    ledger = Ledger.load({DIGEST, QUIET, *map(known.group_key, alerts)}, now)
+    ledger = Ledger.held({DIGEST, QUIET, *map(known.group_key, alerts)}, now)
     escalation.end((alert.pk for alert in alerts if alert.state != State.OPEN), now)
     settled = [alert for alert in alerts if alert.is_resolved]
     told = _told(settled)
