@@ -8,8 +8,10 @@ from django.http import HttpRequest
 from alerts import (
     lifecycle,
     notification_admin,  # noqa: F401 (registers its pages)
+    template_admin,  # noqa: F401
 )
 from alerts.models import Alert, Channel, Delivery, DeliveryItem, Transition
+from alerts.rules import admin as rules_admin  # noqa: F401 (registers its pages)
 from sensors.admin import ReadOnly, SiteScopedAdmin, VisibleRelatedFilter
 from sensors.errors import Refused
 

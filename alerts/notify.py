@@ -26,7 +26,7 @@ TURN_SECONDS = 20.0
 
 def tell(now: datetime | None = None) -> int:
     """Look at the alerts that wait for it; returns how many were looked at. One process does so at a time."""
-    nudge.looking()
+    nudge.looking(nudge.TELL)
     deadline = time.monotonic() + TURN_SECONDS
     seen = 0
     while (some := _tell_some(now or timezone.now())) and time.monotonic() < deadline:

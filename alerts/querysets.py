@@ -1,7 +1,8 @@
 from datetime import datetime
 from typing import Self
 
-from django.db.models import Case, Exists, IntegerField, Q, Value, When
+from django.apps import apps
+from django.db.models import Case, Exists, IntegerField, OuterRef, Q, Value, When
 
 from sensors.querysets import SiteScopedQuerySet, Viewer
 
@@ -70,11 +71,21 @@ class EverywhereQuerySet(SiteScopedQuerySet):
 
 
 class ChannelQuerySet(EverywhereQuerySet):
-    pass
+    def with_condition(self) -> Self:
+        """With their site and owner, and whether messages have failed as `has_failed`."""
+        failed = apps.get_model("alerts", "Delivery").objects.filter(channel=OuterRef("pk"), state="failed")
+        return self.select_related("site", "owner").annotate(has_failed=Exists(failed))
 
 
 class RouteQuerySet(EverywhereQuerySet):
     pass
+
+
+class MessageTemplateQuerySet(SiteScopedQuerySet):
+    """Templates are those of every site."""
+
+    def visible_to(self, user: Viewer) -> Self:
+        return self if user.is_authenticated and user.has_perm("alerts.view_messagetemplate") else self.none()
 
 
 class ScheduleQuerySet(EverywhereQuerySet):
@@ -135,7 +146,12 @@ class SilenceQuerySet(SiteScopedQuerySet):
 
 
 class DeliveryQuerySet(SiteScopedQuerySet):
-    pass
+    """Messages on the matters of a site; those of no single site are their reader's own."""
+
+    def visible_to(self, user: Viewer) -> Self:
+        if not user.is_authenticated:
+            return self.none()
+        return self.filter(site__isnull=True, person=user) | super().visible_to(user)
 
 
 class DeliveryItemQuerySet(SiteScopedQuerySet):

@@ -1,7 +1,7 @@
-from celery import shared_task
+from celery import current_app, shared_task
 from django.utils import timezone
 
-from alerts import escalation, faults, lifecycle, notify, returning
+from alerts import delivery, escalation, faults, lifecycle, notify, nudge, returning
 
 
 @shared_task
@@ -20,10 +20,25 @@ def settle() -> None:
 @shared_task
 def tell() -> None:
     """See who has to hear of which alert, and write the messages."""
-    notify.tell()
+    if notify.tell():
+        nudge.deliver()
 
 
 @shared_task
 def climb() -> None:
     """Tell more people of what nobody has acknowledged."""
-    escalation.climb()
+    if escalation.climb():
+        nudge.deliver()
+
+
+@shared_task
+def deliver() -> None:
+    """See by which channels something is to be sent, and have it sent, each by threads of its own."""
+    for channel_id in delivery.waited_for():
+        current_app.send_task("alerts.tasks.deliver_by", (channel_id,), expires=5)
+
+
+@shared_task
+def deliver_by(channel_id: int) -> None:
+    """Send what is due by one channel."""
+    delivery.deliver_by(channel_id)

@@ -4,6 +4,8 @@ from django.urls import path
 from rest_framework.routers import SimpleRouter
 
 from alerts.api import AlertViewSet
+from alerts.delivery_api import ChannelViewSet, DeliveryViewSet
+from alerts.rules.api import FiringViewSet, RuleViewSet
 from alerts.statistics_api import AlertStatistics
 from maintenance.api import AlertWorkOrder, VerdictViewSet, WorkOrderViewSet
 from mlops.api import AnomalyViewSet, ModelVersionViewSet
@@ -31,6 +33,10 @@ router.register("audit-log", AuditEntryViewSet, "audit-entry")
 router.register("anomalies", AnomalyViewSet, "anomaly")
 router.register("models", ModelVersionViewSet, "model")
 router.register("alerts", AlertViewSet, "alert")
+router.register("channels", ChannelViewSet, "channel")
+router.register("deliveries", DeliveryViewSet, "delivery")
+router.register("rules", RuleViewSet, "rule")
+router.register("firings", FiringViewSet, "firing")
 router.register("work-orders", WorkOrderViewSet, "work-order")
 router.register("verdicts", VerdictViewSet, "verdict")
 

@@ -12,7 +12,7 @@ import redis
 from celery import Celery
 from celery.signals import task_postrun, task_prerun, worker_init, worker_process_init, worker_ready
 from django.conf import settings
-from django.db import close_old_connections
+from django.db import close_old_connections, connections
 
 from config.orphans import exit_when_orphaned
 
@@ -40,7 +40,12 @@ def _leave_broken_connections(**_: Any) -> None:
 
 @worker_init.connect
 def _import_before_the_fork(**_: Any) -> None:
-    """The processes of a worker share what was imported before they were made. Training imports what it needs."""
+    """The processes of a worker share what was imported before they were made. Training imports what it needs, and what
+    sends messages has threads and needs none of it.
+    """
+    if settings.MESSAGES_QUEUE in app.amqp.queues.consume_from:
+        task_postrun.connect(_give_connections_back)
+        return
     import_module("mlops.scoring")
 
 
@@ -54,6 +59,11 @@ def _begin(**_: Any) -> None:
     task_prerun.connect(_begin_work)
     task_postrun.connect(_end_work)
     threading.Thread(target=_beat_while_busy, name="heartbeat", daemon=True).start()
+
+
+def _give_connections_back(**_: Any) -> None:
+    """To the pool, which has as many as there are threads for all of the program."""
+    connections.close_all()
 
 
 def _begin_work(**_: Any) -> None:

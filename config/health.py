@@ -37,7 +37,7 @@ TIMEOUT_SECONDS = 2
 HEARTBEAT_OLD_SECONDS = 30
 # Anybody may ask, so a flood of questions must not become a flood of database connections.
 KEEP_ANSWER_SECONDS = 1.0
-WORKER, BACKGROUND = "worker", "background"
+WORKER, BACKGROUND, MESSAGES = "worker", "background", "messages"
 
 Check = dict[str, Any]
 
@@ -65,12 +65,14 @@ def heartbeat_key(program: str) -> str:
 def report() -> dict[str, Any]:
     """Ask every part, all at once, each for at most `TIMEOUT_SECONDS`. Says which part fails, never why."""
     needed: dict[str, Callable[[], None]] = {"database": _ask_database, "cache": _ask_cache, "broker": _ask_broker}
-    useful: dict[str, Callable[[], None]] = {"mlflow": _ask_mlflow} if settings.MLFLOW_TRACKING_URI else {}
+    useful: dict[str, Callable[[], None]] = {"channels": _ask_channels}
+    if settings.MLFLOW_TRACKING_URI:
+        useful["mlflow"] = _ask_mlflow
     asked = {**needed, **useful}
     with ThreadPoolExecutor(len(asked)) as pool:
         checks = dict(zip(asked, pool.map(_timed, asked.keys(), asked.values()), strict=True))
     cache_answers = checks["cache"]["state"] == "ok"
-    for program in (WORKER, BACKGROUND):
+    for program in (WORKER, BACKGROUND, MESSAGES):
         checks[program] = _beaten(cache.get(heartbeat_key(program)) if cache_answers else None)
     if settings.PREDICT_PROCESSES:
         checks["predict"] = {"state": "ok" if cache_answers and asking.is_answered() else "degraded"}
@@ -108,6 +110,16 @@ def _timed(name: str, ask: Callable[[], None]) -> Check:
 
 
 def _ask_database() -> None:
+    _query("SELECT 1")
+
+
+def _ask_channels() -> None:
+    """Their page names those that fail; here anybody may ask."""
+    if failing := _query("SELECT count(*) FROM alerts_channel WHERE enabled AND paused_until IS NOT NULL"):
+        raise LookupError(f"{failing} channels to people fail")
+
+
+def _query(statement: str) -> Any:
     # A connection of its own: the pool would wait longer for a database that is gone than anybody waits for /health.
     params = connection.get_connection_params() | {
         "connect_timeout": TIMEOUT_SECONDS,
@@ -115,7 +127,8 @@ def _ask_database() -> None:
         "options": f"-c statement_timeout={TIMEOUT_SECONDS * 1000}",
     }
     with psycopg.connect(**params) as database:
-        database.execute("SELECT 1")
+        row = database.execute(statement).fetchone()
+    return row[0] if row else None
 
 
 def _ask_cache() -> None:

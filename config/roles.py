@@ -21,7 +21,10 @@ VIEW = tuple(
             *("site", "asset", "sensor", "reading", "readingbatch"),
             *("sensorprofile", "sensorfault", "annotation", "correction"),
         ),
-        "alerts": ("alert", "transition", "channel", "delivery", "route", "silence", "schedule", "escalationpolicy"),
+        "alerts": (
+            *("alert", "transition", "rule", "firing", "silence"),
+            *("channel", "delivery", "route", "schedule", "escalationpolicy"),
+        ),
         "maintenance": ("workorder", "maintenancelog", "verdict"),
         "mlops": ("anomaly", "baseline"),
     }.items()
@@ -56,7 +59,7 @@ ROLES: dict[str, Role] = {
         includes=("operator",),
     ),
     "engineer": Role(
-        "Sets up assets and sensors, corrects readings, looks after models and the outbox.",
+        "Sets up assets, sensors, limits and rules, corrects readings, looks after models and the outbox.",
         (
             "sensors.add_asset",
             "sensors.change_asset",
@@ -70,13 +73,16 @@ ROLES: dict[str, Role] = {
             *(f"mlops.{verb}_validationpolicy" for verb in ("view", "add", "change")),
             *(
                 f"alerts.{verb}_{model}"
-                for model in ("route", "schedule", "escalationpolicy")
+                for model in ("rule", "route", "schedule", "escalationpolicy")
                 for verb in ("add", "change")
             ),
             "mlops.view_deployment",
             "mlops.change_deployment",
             *(f"mlops.{verb}_trainingrun" for verb in ("view", "add")),
             "mlops.view_unscoredstretch",
+            *(f"alerts.{verb}_channel" for verb in ("add", "change")),
+            "alerts.redrive_delivery",
+            "alerts.view_messagetemplate",
             "sensors.view_pending",
             "sensors.change_pending",
         ),
@@ -95,6 +101,7 @@ ROLES: dict[str, Role] = {
             "auth.add_user",
             "auth.change_user",
             "auth.view_group",
+            "alerts.add_messagetemplate",
             "mlops.open_mlflow",
             *(f"django_celery_beat.{verb}_periodictask" for verb in ("view", "change")),
         ),

@@ -77,10 +77,17 @@ BATCH_RETENTION_DAYS = env.int("BATCH_RETENTION_DAYS", 7, validate=validate.Rang
 # TimescaleDB only: what one chunk of readings spans, and the age at which it is compressed (0: never).
 CHUNK_DAYS = env.int("CHUNK_DAYS", 1, validate=validate.Range(min=1, max=365))
 COMPRESS_AFTER_DAYS = env.int("COMPRESS_AFTER_DAYS", 7, validate=validate.Range(min=0, max=36_500))
+# How people outside reach this installation, for the links in messages; empty: http://HOST:PORT.
+PUBLIC_URL = env.str("PUBLIC_URL", "")
+# Encrypt what channels must keep secret, the newest first; empty: derived from SECRET_KEY (alerts.secrets).
+SECRETS_KEYS: list[str] = env.list("SECRETS_KEYS", [])
+# Networks of our own that webhooks and chat services may reach nevertheless, as 10.1.0.0/16.
+WEBHOOK_ALLOW_PRIVATE: list[str] = env.list("WEBHOOK_ALLOW_PRIVATE", [])
 email = env.dj_email_url("EMAIL_URL", "dummy://")
 DEFAULT_FROM_EMAIL = env.str("DEFAULT_FROM_EMAIL", "Smart Maintenance <noreply@localhost>")
 env.seal()
 
+PUBLIC_URL = PUBLIC_URL or f"http://{HOST}:{PORT}"
 SECRET_KEY = SECRET_KEY or embedded.local_secret_key(STATE_DIR)
 # Uploads are written here as they come in, and stay until they are imported: nothing is copied.
 UPLOAD_DIR = STATE_DIR / "imports"
@@ -199,6 +206,7 @@ CELERY_TASK_ROUTES: dict[str, dict[str, object]] = {
     for task in (
         "config.tasks.background_heartbeat",
         "mlops.tasks.forget_baselines",
+        "mlops.tasks.name_champions",
         "mlops.tasks.resume_training",
         "sensors.tasks.audit_summaries",
         "sensors.tasks.drain_history",
@@ -214,6 +222,10 @@ CELERY_TASK_ROUTES: dict[str, dict[str, object]] = {
 # (On Redis 0 is the highest priority.)
 for task in ("mlops.tasks.train", "mlops.tasks.make_demo_models"):
     CELERY_TASK_ROUTES[task] = {"queue": BACKGROUND_QUEUE, "priority": 9}
+# Messages to people wait for receivers; a program of its own sends them, so that one that hangs delays nothing else.
+MESSAGES_QUEUE = "messages"
+for task in ("alerts.tasks.deliver", "alerts.tasks.deliver_by", "config.tasks.messages_heartbeat"):
+    CELERY_TASK_ROUTES[task] = {"queue": MESSAGES_QUEUE}
 CELERY_BEAT_SCHEDULER = "django_celery_beat.schedulers:DatabaseScheduler"
 CELERY_BEAT_MAX_LOOP_INTERVAL = 1
 CELERY_BEAT_SCHEDULE = {
@@ -241,6 +253,8 @@ CELERY_BEAT_SCHEDULE = {
     "settle alerts": {"task": "alerts.tasks.settle", "schedule": 5.0, "options": {"expires": 5}},
     "tell of alerts": {"task": "alerts.tasks.tell", "schedule": 1.0, "options": {"expires": 2}},
     "climb escalations": {"task": "alerts.tasks.climb", "schedule": 1.0, "options": {"expires": 2}},
+    "send messages": {"task": "alerts.tasks.deliver", "schedule": 1.0, "options": {"expires": 2}},
+    "heartbeat of messages": {"task": "config.tasks.messages_heartbeat", "schedule": 5.0, "options": {"expires": 5}},
     "score assets": {"task": "mlops.tasks.score_assets", "schedule": 1.0, "options": {"expires": 2}},
     "resume training": {"task": "mlops.tasks.resume_training", "schedule": 30.0, "options": {"expires": 30}},
     "set anomalies of faulty sensors aside": {
@@ -342,6 +356,9 @@ SPECTACULAR_SETTINGS = {
         "SensorFaultKind": "sensors.models.SensorFault.Kind",
         "AlertKind": "alerts.models.Alert.Kind",
         "AlertState": "alerts.models.State",
+        "ChannelKind": "alerts.models.Channel.Kind",
+        "DeliveryKind": "alerts.models.Delivery.Kind",
+        "DeliveryState": "alerts.models.Delivery.State",
         "WorkState": ["waiting", "dead", "done"],
         "WorkOrderState": "maintenance.models.WorkOrder.State",
     },

@@ -73,7 +73,10 @@ def app_programs() -> list[Program]:
 def later_programs() -> list[Program]:
     """What takes long to start and nobody waits for: started once /health answers, so as not to delay it."""
     queue = ["--queues", settings.BACKGROUND_QUEUE, "--concurrency", "1"]
+    # A thread waits for a receiver most of its time.
+    senders = ["--queues", settings.MESSAGES_QUEUE, "--pool", "threads", "--concurrency", "16"]
     programs = [
+        Program("messages", [*WORKER, "messages@%h", *senders]),
         Program("background", [*WORKER, "background@%h", *queue]),
     ]
     if settings.PREDICT_PROCESSES:

@@ -1,6 +1,6 @@
 from celery import shared_task
 
-from config.health import BACKGROUND, WORKER, record_heartbeat
+from config.health import BACKGROUND, MESSAGES, WORKER, record_heartbeat
 
 
 @shared_task
@@ -13,3 +13,9 @@ def heartbeat() -> None:
 def background_heartbeat() -> None:
     """The same of the worker that does what nobody waits for."""
     record_heartbeat(BACKGROUND)
+
+
+@shared_task
+def messages_heartbeat() -> None:
+    """The same of the one that sends messages."""
+    record_heartbeat(MESSAGES)

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
 
+from celery import current_app
 from django.contrib.auth.models import User
 from django.db import IntegrityError, transaction
 from django.utils import timezone
@@ -66,6 +67,7 @@ def deploy(version: ModelVersion, scope: Scope, *, why: str, by: User | None = N
     try:
         with transaction.atomic():
             _end(scope.rows(version.purpose).in_service(), now, by, f"replaced by {version}")
+            _follow([version.name])
             return Deployment.objects.create(
                 version=version,
                 purpose=version.purpose,
@@ -92,12 +94,19 @@ def withdraw(deployment: Deployment, *, why: str, by: User | None = None) -> Non
 
 def _end(rows: DeploymentQuerySet, now: datetime, by: User | None, why: str, *, rejected: bool = False) -> bool:
     """End what of these is in service; False when nothing is."""
-    ended = list(rows.values_list("pk", flat=True))
+    ended = dict(rows.values_list("pk", "version__name"))
     changed = rows.filter(pk__in=ended).update(until=now, ended_by=by, ended_why=why, rejected=rejected)
+    if ended:
+        _follow(sorted(set(ended.values())))
     for key in ended:
         # Nobody loads it any more, so nobody would say that its trouble is over.
         transaction.on_commit(partial(figures.recovered, key))
     return bool(changed)
+
+
+def _follow(names: list[str]) -> None:
+    """Have the registry told which versions of these models serve, once that is committed."""
+    transaction.on_commit(partial(current_app.send_task, "mlops.tasks.name_champions", (names,)), robust=True)
 
 
 def roll_back(deployment: Deployment, *, why: str, by: User | None = None) -> Deployment | None:

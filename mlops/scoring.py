@@ -29,7 +29,7 @@ from mlops.querysets import AnomalyQuerySet
 from mlops.registry import figures, loading
 from mlops.registry.loading import Served
 from sensors import history, outbox
-from sensors.arrays import any_of
+from sensors.arrays import Bigints, any_of, numpy_cursor
 from sensors.history import Rows, Span
 from sensors.models import ReadingBatch, Sensor
 
@@ -73,10 +73,19 @@ def score_batches(batches: list[ReadingBatch]) -> None:
 
 def _locked(wanted: set[int]) -> set[int]:
     """These sensors, but for those that wait to be placed; nobody else scores or changes them now."""
-    # In one order everywhere, or two workers could wait for each other.
-    locked = Sensor.objects.select_for_update(no_key=True).filter(pk__in=any_of(wanted)).order_by("pk")
-    # A row that changed while we waited for its lock is read as it is now.
-    return {pk for pk, status in locked.values_list("pk", "status") if status != Sensor.Status.DISCOVERED}
+    with numpy_cursor() as cursor:
+        # In one order everywhere, or two workers could wait for each other. A row that changed while we waited for its
+        # lock is read as it is now.
+        cursor.execute(
+            """
+            SELECT coalesce(array_agg(id) FILTER (WHERE status <> %s), '{}') FROM (
+                SELECT id, status FROM sensors_sensor WHERE id = ANY(%s) ORDER BY id FOR NO KEY UPDATE
+            ) AS locked
+            """,
+            [str(Sensor.Status.DISCOVERED), Bigints(np.array(list(wanted), np.int64))],
+        )
+        [(sensors,)] = cursor.fetchall()
+    return set(sensors.tolist())
 
 
 def _found_in(batches: list[ReadingBatch]) -> AnomalyQuerySet:

@@ -64,3 +64,15 @@ def make_demo_models(self: Any) -> None:
         raise self.retry(countdown=10) from None
     if made:
         self.delay()
+
+
+@shared_task(bind=True, max_retries=60)
+def name_champions(self: Any, names: list[str]) -> None:
+    """Tell the registry which versions of these models serve now."""
+    from mlops.registry import versions
+
+    try:
+        for name in names if mlflow_api.is_configured() else ():
+            versions.name_champion(name)
+    except mlflow_api.Unavailable:
+        raise self.retry(countdown=10) from None

@@ -99,7 +99,7 @@ _DUMPERS = {
 def any_of(values: Iterable[Any], of: Literal["bigint", "text", "timestamptz"] = "bigint") -> RawSQL:
     """For `__in`: the values as one parameter. Thousands of parameters cost more to put into SQL than rows to find."""
     # psycopg would write thousands of whole numbers one by one.
-    sent = f"{{{','.join(map(str, map(int, values)))}}}" if of == "bigint" else list(values)
+    sent = f"{{{','.join(map(str, values))}}}" if of == "bigint" else list(values)
     return RawSQL(f"SELECT unnest(%s::{of}[])", [sent])  # noqa: S611 - nothing a caller sends is in the text
 
 

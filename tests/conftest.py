@@ -17,6 +17,13 @@ from sensors.models import Asset, Sensor, Site
 hypothesis.settings.register_profile("ours", deadline=None)
 hypothesis.settings.load_profile("ours")
 
+# Their files take long and wait for servers: begun last, one of them would keep a single worker busy at the end.
+LONG = ("tests/e2e/", "tests/flows/", "tests/timescale/", "tests/mlops/")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    items.sort(key=lambda item: not item.nodeid.startswith(LONG))
+
 
 @dataclass
 class Plant:

@@ -2,6 +2,7 @@
 
 from alerts.models.alert import Alert, Severity, State, Transition
 from alerts.models.escalation import Escalation, EscalationPolicy, EscalationStep
+from alerts.models.message_templates import MessageTemplate
 from alerts.models.messages import Channel, Contact, Delivery, DeliveryItem
 from alerts.models.on_call import Override, Rotation, RotationMember, Schedule
 from alerts.models.routing import Preference, Route
@@ -19,6 +20,7 @@ __all__ = [
     "EscalationPolicy",
     "EscalationStep",
     "Firing",
+    "MessageTemplate",
     "Override",
     "Preference",
     "Rotation",

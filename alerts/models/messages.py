@@ -5,6 +5,7 @@ import uuid
 from django.conf import settings
 from django.db import models
 from django.db.models import Q
+from django.urls import reverse
 from django.utils import timezone
 
 from alerts.models.alert import Alert, Severity
@@ -58,6 +59,11 @@ class Channel(models.Model):
 
     def __str__(self) -> str:
         return self.name
+
+    @property
+    def is_set_up(self) -> bool:
+        """Whether there is something to send by: e-mail needs a server."""
+        return self.kind != self.Kind.EMAIL or not settings.EMAIL_BACKEND.endswith(".dummy.EmailBackend")
 
     @property
     def is_personal(self) -> bool:
@@ -147,12 +153,21 @@ class Delivery(models.Model):
                 fields=["-severity", "due_at"], condition=Q(state__in=["waiting", "sending"]), name="delivery_due"
             ),
             models.Index(fields=["channel", "-sent_at"], name="delivery_sent_by_channel"),
+            models.Index(fields=["channel"], condition=Q(state="failed"), name="delivery_failed"),
             models.Index(fields=["person", "-created_at"], name="delivery_newest_of_person"),
             models.Index(fields=["site", "-created_at"], name="delivery_newest_of_site"),
         ]
 
     def __str__(self) -> str:
         return f"{self.get_kind_display()} to {self.person or self.channel}"
+
+    def get_absolute_url(self) -> str:
+        return reverse("alerts:delivery", args=[self.pk])
+
+    @property
+    def is_waited_for(self) -> bool:
+        """Whether somebody looks at the page to see how a test ends."""
+        return self.kind == self.Kind.TEST and self.state in (self.State.WAITING, self.State.SENDING)
 
 
 class DeliveryItem(models.Model):

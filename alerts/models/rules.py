@@ -87,9 +87,13 @@ class Rule(models.Model):
     def clean(self) -> None:
         """Raises ValidationError when only one end of the time of day is given, or both are the same."""
         if (self.from_time is None) != (self.to_time is None):
-            raise ValidationError({"to_time": ValidationError("Give both times, or none.", code="invalid")})
+            raise ValidationError({"to_time": ValidationError("Give both times, or none.", code="one_time")})
         if self.from_time is not None and self.from_time == self.to_time:
-            raise ValidationError({"to_time": ValidationError("The two times are the same.", code="invalid")})
+            raise ValidationError({"to_time": ValidationError("The two times are the same.", code="same_times")})
+
+    @property
+    def weekday_names(self) -> list[str]:
+        return [name for number, name in WEEKDAYS if number in self.weekdays]
 
     @property
     def time_of_day(self) -> tuple[time, time] | None:
@@ -114,7 +118,7 @@ class Condition(Limited):
     def clean(self) -> None:
         """Raises ValidationError when there is no limit, or when they are not in order."""
         if self.limits == Limits():
-            raise ValidationError({"warn_high": ValidationError("Give at least one limit.", code="required")})
+            raise ValidationError({"warn_high": ValidationError("Give at least one limit.", code="no_limit")})
         require_order(self.limits)
 
 

@@ -12,7 +12,7 @@ from django.db.models import Max
 from numpy.typing import NDArray
 
 from mlops import cards
-from mlops.models import ModelVersion, Purpose
+from mlops.models import Deployment, ModelVersion, Purpose
 from mlops.registry import mlflow_api
 from mlops.registry.artifact import ModelArtifact, digest, packed
 from sensors.models import Site
@@ -78,6 +78,21 @@ def set_alias(version: ModelVersion, alias: str) -> None:
     """Let "champion" or "challenger" of this model mean this version. Raises mlflow_api.Unavailable."""
     mlflow_api.call("POST", "registered-models/alias", name=version.name, alias=alias, version=str(version.version))
     _aliases[version.name, alias] = time.monotonic() + ALIAS_SECONDS, version
+
+
+def name_champion(name: str) -> None:
+    """Let "champion" of this model mean the version that serves, of several the one put into service last; nothing when
+    none does. Raises mlflow_api.Unavailable.
+    """
+    serving = Deployment.objects.in_service().filter(version__name=name).select_related("version").first()
+    try:
+        if serving:
+            set_alias(serving.version, CHAMPION)
+            return
+        _aliases.pop((name, CHAMPION), None)
+        mlflow_api.call("DELETE", "registered-models/alias", name=name, alias=CHAMPION)
+    except mlflow_api.NotFound as error:
+        logger.warning("a registry that was lost knows no champion of %s: %s", name, error)
 
 
 def by_alias(name: str, alias: str) -> ModelVersion | None:

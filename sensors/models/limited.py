@@ -44,4 +44,4 @@ def require_order(limits: Limits) -> None:
     for (_, lower), (name, higher) in pairwise(given):
         if lower >= higher:
             said = "From the lowest to the highest: alarm below, warn below, warn above, alarm above."
-            raise ValidationError({name: ValidationError(said, code="invalid")})
+            raise ValidationError({name: ValidationError(said, code="order")})

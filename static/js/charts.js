@@ -112,6 +112,7 @@
     if (low && high) {
       shapes.unshift({ type: "rect", xref: "paper", yref: "y", x0: 0, x1: 1, y0: Number(low), y1: Number(high), fillcolor: color("good", 13), line: { width: 0 }, layer: "below" });
     }
+    JSON.parse(element.dataset.spans ?? "[]").forEach(([start, end]) => shapes.push(shade(series, Date.parse(start), Date.parse(end), color("critical", 22))));
     if (eventStart && eventEnd && marks.length === 0) {
       shapes.push(shade(series, Date.parse(eventStart), Date.parse(eventEnd), color("critical", 20)));
     }

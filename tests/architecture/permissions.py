@@ -56,6 +56,28 @@ def a_stretch() -> dict[str, Any]:
     return {"kind": "excluded", "start": "2026-01-01T00:00:00", "end": "2026-01-02T00:00:00"}
 
 
+def a_rule(things: Things) -> dict[str, Any]:
+    return {
+        "name": "Hot",
+        "combination": "all",
+        "severity": 2,
+        "duration_seconds": 60,
+        "hysteresis_percent": 2,
+        "conditions-TOTAL_FORMS": 1,
+        "conditions-INITIAL_FORMS": 0,
+        "conditions-0-sensor": things["sensor"].pk,
+        "conditions-0-warn_high": "80",
+    }
+
+
+def a_rule_as_json(things: Things) -> dict[str, Any]:
+    return {
+        "asset": things["asset"].pk,
+        "name": "Hot",
+        "conditions": [{"sensor": things["sensor"].pk, "warn_high": 80}],
+    }
+
+
 def in_an_hour() -> dict[str, Any]:
     return {"until": (timezone.now() + timedelta(hours=1)).isoformat()}
 
@@ -132,6 +154,16 @@ WEB = [
     Row("GET", "alerts:critical", EVERYBODY),
     Row("GET", "alerts:statistics", EVERYBODY),
     Row("GET", "alerts:for-asset", EVERYBODY, of="asset"),
+    Row("GET", "alerts:rules", EVERYBODY),
+    Row("GET", "alerts:rule", EVERYBODY, of="rule"),
+    Row("GET", "alerts:new-rule", ENGINEERS),
+    Row("POST", "alerts:new-rule", ENGINEERS),
+    Row("GET", "alerts:edit-rule", ENGINEERS, of="rule"),
+    Row("POST", "alerts:edit-rule", ENGINEERS, of="rule", answers=302, send=a_rule),
+    Row("POST", "alerts:switch-rule", ENGINEERS, of="rule", answers=302),
+    Row("POST", "alerts:delete-rule", ENGINEERS, of="rule", answers=302),
+    Row("GET", "alerts:limits", EVERYBODY, of="sensor"),
+    Row("POST", "alerts:limits", ENGINEERS, of="sensor", answers=302, send=lambda _: {"warn_high": "80,5"}),
     Row("GET", "alerts:alert", EVERYBODY, of="alert"),
     Row("POST", "alerts:acknowledge", OPERATORS, of="alert", answers=302),
     Row("POST", "alerts:acknowledge-many", OPERATORS, answers=302),
@@ -139,6 +171,33 @@ WEB = [
     Row("POST", "alerts:assign", OPERATORS, of="alert", answers=302),
     Row("POST", "alerts:comment", OPERATORS, of="alert", answers=302),
     Row("POST", "alerts:resolve", OPERATORS, of="alert", answers=302),
+    Row("GET", "alerts:channels", EVERYBODY),
+    Row("GET", "alerts:new-channel", ENGINEERS),
+    Row(
+        "POST",
+        "alerts:new-channel",
+        ENGINEERS,
+        answers=302,
+        elsewhere=200,
+        send=lambda plant: {"name": "Log", "kind": "console", "site": plant["site"].pk, "per_minute": 60},
+    ),
+    Row("GET", "alerts:channel", ENGINEERS, of="channel"),
+    Row(
+        "POST",
+        "alerts:channel",
+        ENGINEERS,
+        of="channel",
+        answers=302,
+        send=lambda plant: {"name": "Log", "site": plant["site"].pk, "per_minute": 60},
+    ),
+    Row("POST", "alerts:test-channel", ENGINEERS, of="channel", answers=302),
+    Row("POST", "alerts:redrive-channel", ENGINEERS, of="channel", answers=302),
+    Row("GET", "alerts:deliveries", EVERYBODY),
+    Row("GET", "alerts:delivery", EVERYBODY, of="delivery"),
+    Row("POST", "alerts:redrive", ENGINEERS, of="delivery", answers=302),
+    # An invented link.
+    Row("GET", "alerts:by-link", PUBLIC, answers=404, kwargs={"token": "invented"}),
+    Row("POST", "alerts:by-link", PUBLIC, answers=404, kwargs={"token": "invented"}),
     Row("GET", "maintenance:work-orders", EVERYBODY),
     Row("GET", "maintenance:due-panel", EVERYBODY),
     Row("GET", "maintenance:for-asset", EVERYBODY, of="asset"),
@@ -260,6 +319,19 @@ API = [
     Row("GET", "api:audit-entry-list", ENGINEERS),
     Row("GET", "api:sensor-fault-list", EVERYBODY),
     Row("GET", "api:sensor-fault-detail", EVERYBODY, of="sensorfault"),
+    Row("GET", "api:rule-list", EVERYBODY),
+    Row("POST", "api:rule-list", ENGINEERS, answers=201, elsewhere=400, send=a_rule_as_json),
+    Row("GET", "api:rule-detail", EVERYBODY, of="rule"),
+    Row("PATCH", "api:rule-detail", ENGINEERS, of="rule", send=lambda _: {"enabled": False}),
+    Row("POST", "api:rule-backtest", ENGINEERS, of="rule"),
+    Row(
+        "POST",
+        "api:rule-trial",
+        ENGINEERS,
+        elsewhere=400,
+        send=lambda things: {"rule": a_rule_as_json(things)},
+    ),
+    Row("GET", "api:firing-list", EVERYBODY),
     Row("GET", "api:alert-list", EVERYBODY),
     Row("GET", "api:alert-statistics", EVERYBODY),
     Row("GET", "api:alert-detail", EVERYBODY, of="alert"),
@@ -268,6 +340,13 @@ API = [
     Row("POST", "api:alert-assign", OPERATORS, of="alert", send=lambda _: {"to": None}),
     Row("POST", "api:alert-comment", OPERATORS, of="alert", send=lambda _: {"text": "Seen."}),
     Row("POST", "api:alert-resolve", OPERATORS, of="alert"),
+    Row("GET", "api:channel-list", EVERYBODY),
+    Row("GET", "api:channel-detail", EVERYBODY, of="channel"),
+    Row("POST", "api:channel-test", ENGINEERS, of="channel", answers=202),
+    Row("GET", "api:delivery-list", EVERYBODY),
+    Row("GET", "api:delivery-detail", EVERYBODY, of="delivery"),
+    # It has not failed.
+    Row("POST", "api:delivery-redrive", ENGINEERS, of="delivery", answers=409),
     Row("POST", "api:alert-work-order", TECHNICIANS, of="alert"),
     Row("GET", "api:work-order-list", EVERYBODY),
     Row("GET", "api:work-order-detail", EVERYBODY, of="work_order"),
@@ -348,8 +427,11 @@ ADMIN_MODELS = {
     "sensors.correction": (TECHNICIANS, NOBODY, NOBODY),
     "sensors.annotation": (TECHNICIANS, NOBODY, NOBODY),
     "alerts.alert": (TECHNICIANS, NOBODY, NOBODY),
+    "alerts.rule": (TECHNICIANS, NOBODY, NOBODY),
+    "alerts.firing": (TECHNICIANS, NOBODY, NOBODY),
     "alerts.channel": (TECHNICIANS, NOBODY, NOBODY),
     "alerts.delivery": (TECHNICIANS, NOBODY, NOBODY),
+    "alerts.messagetemplate": (ENGINEERS, ADMINS, NOBODY),
     "alerts.silence": (TECHNICIANS, NOBODY, NOBODY),
     "alerts.schedule": (TECHNICIANS, ENGINEERS, ENGINEERS),
     "alerts.escalationpolicy": (TECHNICIANS, ENGINEERS, ENGINEERS),
@@ -405,6 +487,9 @@ WEB += [
     for kind, urls in {
         "import": ("sensors:import-start", "sensors:import-cancel"),
         "quarantined": ("sensors:discard-quarantined",),
+        "channel": ("alerts:test-channel", "alerts:redrive-channel"),
+        "delivery": ("alerts:redrive",),
+        "rule": ("alerts:switch-rule", "alerts:delete-rule"),
         "alert": (
             *(f"alerts:{step}" for step in ("acknowledge", "snooze", "assign", "comment", "resolve")),
             "maintenance:open-for-alert",

@@ -16,6 +16,7 @@ from django.urls import URLResolver, get_resolver, reverse
 from django.urls.resolvers import URLPattern
 from django_celery_beat.models import IntervalSchedule, PeriodicTask
 
+from alerts.models import MessageTemplate
 from config.roles import ROLES
 from sensors.models import ApiKey
 from tests.architecture.permissions import ROWS, TECHNICIANS, Row, Things
@@ -65,6 +66,7 @@ def _things_without_a_site() -> Things:
         "user": user,
         "group": Group.objects.first(),
         "apikey": ApiKey.issue(user, "test", ["read"])[0],
+        "messagetemplate": MessageTemplate.objects.create(kind="limit", version=1, subject="Limit", text="Look."),
         "periodictask": PeriodicTask.objects.create(name="test", task="test", interval=every_second),
         "emailaddress": EmailAddress.objects.create(user=user, email="somebody@example.com"),
         "authenticator": Authenticator.objects.create(user=user, type="totp", data={}),

@@ -4,7 +4,19 @@ from datetime import UTC, datetime, timedelta
 
 from django.utils import timezone
 
-from alerts.models import Alert, Channel, Delivery, EscalationPolicy, Route, Schedule, Severity, Silence
+from alerts.models import (
+    Alert,
+    Channel,
+    Condition,
+    Delivery,
+    EscalationPolicy,
+    Firing,
+    Route,
+    Rule,
+    Schedule,
+    Severity,
+    Silence,
+)
 from maintenance.models import MaintenanceLog, Verdict, WorkOrder
 from mlops.models import Anomaly, Baseline, Deployment, ModelVersion, TrainingRun, UnscoredStretch, ValidationPolicy
 from sensors.models import (
@@ -92,6 +104,8 @@ def make_things(name: str) -> Things:
     schedule = Schedule.objects.create(site=plant.site, name=f"{name} duty")
     policy = EscalationPolicy.objects.create(site=plant.site, name=f"{name} escalation")
     policy.steps.create(position=0, schedule=schedule)
+    rule = Rule.objects.create(asset=asset, name=f"{name} rule")
+    Condition.objects.create(rule=rule, sensor=sensor, warn_high=80)
     route = Route.objects.create(site=plant.site, asset=asset, name=f"{name} route")
     return {
         "channel": channel,
@@ -99,6 +113,10 @@ def make_things(name: str) -> Things:
         "route": route,
         "schedule": schedule,
         "escalationpolicy": policy,
+        "rule": rule,
+        "firing": Firing.objects.create(
+            rule=rule, sensor=sensor, definition=name, start=NOON, end=NOON, peak_at=NOON, peak_value=99, alert=alert
+        ),
         "silence": silence,
         "modelversion": version,
         "deployment": deployed,

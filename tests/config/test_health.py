@@ -10,7 +10,7 @@ from django.db import connection
 from django.test import Client
 
 from config import celery, health
-from config.tasks import background_heartbeat, heartbeat
+from config.tasks import background_heartbeat, heartbeat, messages_heartbeat
 from mlops.prediction import asking
 from sensors import valkey
 from sensors.heartbeat import KEY, Pulse
@@ -29,6 +29,7 @@ def fresh_answers(settings: LazySettings) -> Iterator[None]:
 def beat_everywhere() -> None:
     heartbeat()
     background_heartbeat()
+    messages_heartbeat()
     valkey.client().set(asking.ALIVE, "1", ex=asking.ALIVE_SECONDS)
 
 
@@ -48,6 +49,8 @@ def test_with_everything_well_it_says_ok_to_anybody(client: Client) -> None:
         "broker": "ok",
         "worker": "ok",
         "background": "ok",
+        "messages": "ok",
+        "channels": "ok",
         "predict": "ok",
         "models": "ok",
     }
@@ -62,7 +65,7 @@ def test_without_a_pool_that_answers_for_models_it_is_degraded_but_serves(client
 
 
 @pytest.mark.django_db
-@pytest.mark.parametrize("program", [health.WORKER, health.BACKGROUND])
+@pytest.mark.parametrize("program", [health.WORKER, health.BACKGROUND, health.MESSAGES])
 @pytest.mark.parametrize("age_seconds", [None, health.HEARTBEAT_OLD_SECONDS + 5])
 def test_without_a_recent_heartbeat_of_a_worker_it_is_degraded_but_serves(
     client: Client, program: str, age_seconds: int | None

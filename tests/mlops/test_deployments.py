@@ -1,8 +1,10 @@
 """Which version serves what, and how that changes."""
 
+import json
 from typing import Any
 
 import pytest
+from django.conf import settings
 from django.contrib.auth.models import User
 from django.db import IntegrityError, connection, transaction
 from django.test.utils import CaptureQueriesContext
@@ -10,6 +12,7 @@ from django.test.utils import CaptureQueriesContext
 from mlops import deployments
 from mlops.deployments import Scope
 from mlops.models import Deployment, ModelVersion, Purpose
+from sensors import valkey
 from sensors.errors import Refused
 from sensors.models import Site
 from tests.conftest import Plant
@@ -68,6 +71,23 @@ def test_the_database_itself_refuses_a_second_one_in_service(north: Plant) -> No
     one.pk = None
     with pytest.raises(IntegrityError), transaction.atomic():
         one.save()
+
+
+def test_workers_are_asked_to_tell_the_registry_once_a_change_is_committed(
+    north: Plant, django_capture_on_commit_callbacks: Any
+) -> None:
+    def asked() -> list[str]:
+        queued = valkey.client().lrange(settings.BACKGROUND_QUEUE, 0, -1)
+        return [json.loads(message)["headers"]["argsrepr"] for message in queued if b"name_champions" in message]
+
+    valkey.client().delete(settings.BACKGROUND_QUEUE)
+    with django_capture_on_commit_callbacks(execute=True):
+        deployment = deployments.deploy(a_version(), Scope(sensor=north.temperature), why="test")
+        assert asked() == []
+    assert asked() == ["(['pump'],)"]
+    with django_capture_on_commit_callbacks(execute=True):
+        deployments.withdraw(deployment, why="It cries wolf.")
+    assert len(asked()) == 2
 
 
 def test_a_withdrawn_version_leaves_the_sensor_to_the_wider_scope(north: Plant) -> None:

@@ -181,6 +181,28 @@ def test_versions_are_numbered_and_aliases_say_which_one_is_champion() -> None:
     assert versions.by_alias("fan", versions.CHAMPION) == second
 
 
+def test_champion_follows_what_serves_when_a_version_is_withdrawn_or_rolled_back(
+    north: Plant, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, second = register(name="crane"), register(name="crane")
+
+    def champion() -> ModelVersion | None:
+        versions.name_champion("crane")
+        monkeypatch.setattr(versions, "_aliases", {})
+        return versions.by_alias("crane", versions.CHAMPION)
+
+    assert champion() is None
+    deploy(north, first)
+    assert champion() == first
+    deployment = deploy(north, second)
+    assert champion() == second
+    again = deployments.roll_back(deployment, why="It cries wolf.")
+    assert champion() == first
+    assert again
+    deployments.withdraw(again, why="So does this one.")
+    assert champion() is None
+
+
 def test_an_alias_means_what_it_meant_while_mlflow_is_away(
     settings: LazySettings, monkeypatch: pytest.MonkeyPatch
 ) -> None:

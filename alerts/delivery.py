@@ -1,0 +1,277 @@
+"""Messages on their way: claimed, sent and marked, so that each ends sent or visibly failed, whoever dies meanwhile.
+
+A message is leased before it is sent and marked after it. When its sender dies in between, the lease runs out and it is
+sent again under the same key: at least once, and a receiver can tell.
+"""
+
+import logging
+import random
+import threading
+import time
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import datetime, timedelta
+
+from django.db import transaction
+from django.db.models import F, Q
+from django.utils import timezone
+
+from alerts import channel_health, lifecycle, messages, nudge, secrets
+from alerts.channel_health import Refusing
+from alerts.messages import NotNeeded
+from alerts.models import Alert, Channel, Contact, Delivery, Severity
+from alerts.querysets import DeliveryQuerySet
+from alerts.transports import Failure, NotSetUp, PermanentFailure, Send, opened
+from sensors.models import Site
+
+logger = logging.getLogger(__name__)
+
+State = Delivery.State
+# Who has claimed messages sends all of them within this time: 5 x 10 s (transports.network.SEND_SECONDS).
+LEASE, CLAIM = timedelta(seconds=60), 5
+# So many threads of a process send by one channel at once: a receiver that hangs holds up these, and no other channel.
+SENDERS = 2
+# A turn ends after this long, so that a channel with a long queue lets others have the thread.
+TURN_SECONDS = 5.0
+# Temporary failures: eight attempts within half a day to a day. Half of each wait is fixed, the other half is chance:
+# with chance alone all eight may fall into the same outage.
+ATTEMPTS = 8
+FIRST_WAIT, FACTOR, LONGEST_WAIT = timedelta(seconds=30), 4, timedelta(hours=10)
+# Of a channel that is down attempts do not count, but for no longer than this.
+PATIENCE = timedelta(days=1)
+
+_lock = threading.Lock()
+_senders: Counter[int] = Counter()
+
+
+def waited_for() -> list[int]:
+    """The channels by which something is due and may be tried."""
+    nudge.looking(nudge.DELIVER)
+    now = timezone.now()
+    awake = Q(channel__enabled=True) & (Q(channel__paused_until=None) | Q(channel__paused_until__lte=now))
+    rows = _due(now).filter(awake | Q(kind=Delivery.Kind.TEST)).order_by()
+    return list(rows.values_list("channel", flat=True).distinct())
+
+
+def deliver_due() -> int:
+    """Send what is due by every channel; returns how many messages were seen to."""
+    return sum(deliver_by(channel) for channel in waited_for())
+
+
+def deliver_by(channel_pk: int) -> int:
+    """Send what is due by one channel, for a turn at most; returns how many messages were seen to.
+
+    Any number of threads and processes may do so at once: each claims its own.
+    """
+    done, deadline = 0, time.monotonic() + TURN_SECONDS
+    with _place(channel_pk) as is_free:
+        if not is_free:
+            return 0
+        channel, claimed = _claim(channel_pk)
+        if not claimed:
+            return 0
+        with opened(channel) as send:
+            while claimed:
+                for delivery in claimed:
+                    _deliver(delivery, send)
+                done += len(claimed)
+                claimed = _claim(channel_pk)[1] if time.monotonic() < deadline else []
+    return done
+
+
+@contextmanager
+def _place(channel_pk: int) -> Iterator[bool]:
+    with _lock:
+        is_free = _senders[channel_pk] < SENDERS
+        _senders[channel_pk] += is_free
+    try:
+        yield is_free
+    finally:
+        with _lock:
+            _senders[channel_pk] -= is_free
+
+
+def _due(now: datetime) -> DeliveryQuerySet:
+    waits, lost = Q(state=State.WAITING, due_at__lte=now), Q(state=State.SENDING, lease_until__lte=now)
+    # The first condition is the one of the index.
+    return Delivery.objects.filter(Q(state__in=[State.WAITING, State.SENDING]) & (waits | lost))
+
+
+def _claim(channel_pk: int) -> tuple[Channel, list[Delivery]]:
+    """Lease the most urgent messages of a channel, as many as its limits allow."""
+    now = timezone.now()
+    with transaction.atomic():
+        # Two claims at once would both see the same room under the limit.
+        channel = (
+            Channel.objects.select_for_update(no_key=True, of=("self",))
+            .select_related("site", "owner")
+            .get(pk=channel_pk)
+        )
+        rows, most = _allowed(channel, _due(now).filter(channel=channel), now)
+        rows = rows.select_related("person", "site").select_for_update(skip_locked=True, of=("self",))
+        claimed = list(rows.order_by("-severity", "due_at", "pk")[:most])
+        Delivery.objects.filter(pk__in=[row.pk for row in claimed]).update(
+            state=State.SENDING, attempts=F("attempts") + 1, lease_until=now + LEASE
+        )
+    for row in claimed:
+        row.channel, row.state, row.attempts, row.lease_until = channel, State.SENDING, row.attempts + 1, now + LEASE
+    return channel, claimed
+
+
+def _allowed(channel: Channel, rows: DeliveryQuerySet, now: datetime) -> tuple[DeliveryQuerySet, int]:
+    """What of the due messages may be tried, and how many at once. A test is tried always: somebody waits for it."""
+    tests, paused = rows.filter(kind=Delivery.Kind.TEST), bool(channel.paused_until and channel.paused_until > now)
+    if not channel.enabled or paused or channel_health.is_open(channel.pk, now):
+        return tests, CLAIM
+    if channel.paused_until or channel_health.is_on_trial(channel.pk):
+        return rows, 1
+    mine = Delivery.objects.filter(channel=channel)
+    lately = mine.filter(sent_at__gt=now - timedelta(minutes=1)).count()
+    room = channel.per_minute - lately - mine.filter(state=State.SENDING, lease_until__gt=now).count()
+    if room > 0:
+        return rows, min(room, CLAIM)
+    return rows.filter(Q(severity=Severity.CRITICAL) | Q(kind=Delivery.Kind.TEST)), CLAIM
+
+
+def _deliver(delivery: Delivery, send: Send) -> None:
+    """One attempt at one message, and its outcome in its row."""
+    if delivery.attempts > ATTEMPTS:
+        # It was never marked: whoever sent it has died of it, or with it, each time.
+        _fail(delivery, delivery.error or "its sender was interrupted again and again")
+        return
+    channel, was_on_trial = delivery.channel, channel_health.is_on_trial(delivery.channel_id)
+    try:
+        message, to = messages.compose(delivery), _address(delivery)
+        with channel_health.trying(channel.pk):
+            send(message, to)
+    except NotNeeded as reason:
+        _mark(delivery, State.CANCELLED, error=str(reason))
+    except Refusing:
+        _put_off(delivery, timezone.now() + timedelta(seconds=channel_health.BREAKER_SECONDS), "the channel fails")
+    except NotSetUp as failure:
+        # Whoever runs the installation knows; an alert on it would take the same way.
+        _mark(delivery, State.FAILED, error=str(failure))
+    except PermanentFailure as failure:
+        _fail(delivery, str(failure))
+    except Exception as error:
+        _failed_for_now(delivery, error)
+    else:
+        kept = {"subject": message.subject, "body": messages.as_kept(message)}
+        _mark(delivery, State.SENT, sent_at=timezone.now(), error="", **kept)
+        channel_health.succeeded(channel, was_on_trial=was_on_trial)
+
+
+def _address(delivery: Delivery) -> str:
+    """Where this person is reached by the channel; empty where it is a place. Raises PermanentFailure."""
+    person, channel = delivery.person, delivery.channel
+    if person is None:
+        return ""
+    contact = Contact.objects.filter(person=person, channel=channel).first()
+    address = contact.address if contact else ""
+    if not address and channel.kind == Channel.Kind.EMAIL:
+        address = person.email
+    if not address and channel.is_personal:
+        raise PermanentFailure(f"{person} has no address for {channel}")
+    return address
+
+
+def _failed_for_now(delivery: Delivery, error: Exception) -> None:
+    channel = delivery.channel
+    if isinstance(error, Failure | secrets.Unreadable):
+        detail = str(error)
+    else:
+        # The text of an unknown error may hold addresses with tokens; it is for the log.
+        logger.error("message not sent", exc_info=error, extra={"delivery": delivery.pk, "channel": channel.pk})
+        detail = f"unexpected failure ({type(error).__name__}); the log has more"
+    was_down = channel.paused_until is not None
+    channel_health.failed(channel, detail)
+    if was_down and channel.failing_since and timezone.now() - channel.failing_since < PATIENCE:
+        # Not the message's fault. At one attempt it stays, because further alerts may join what has none.
+        delivery.attempts = max(1, delivery.attempts - 1)
+    if delivery.attempts >= ATTEMPTS or delivery.kind == Delivery.Kind.TEST:
+        _fail(delivery, detail)
+        return
+    _put_off(delivery, _next_attempt(delivery, error), detail)
+    channel_health.line_up(channel)
+
+
+def _next_attempt(delivery: Delivery, error: Exception) -> datetime:
+    now, failing_since = timezone.now(), delivery.channel.failing_since
+    at = now + wait_after(delivery.attempts, random.random())  # noqa: S311
+    if failing_since is not None and now < failing_since + channel_health.TROUBLE:
+        # By then somebody has to know whether the channel is in trouble, however seldom it is used.
+        at = min(at, failing_since + channel_health.TROUBLE)
+    return max(at, now + timedelta(seconds=getattr(error, "retry_after_seconds", None) or 0))
+
+
+def wait_after(attempts: int, chance: float) -> timedelta:
+    """How long to wait after so many attempts; `chance` is between 0 and 1.
+
+    >>> [str(wait_after(attempts, 1)) for attempts in (1, 2, 3, 4, 5, 6, 7)]
+    ['0:00:30', '0:02:00', '0:08:00', '0:32:00', '2:08:00', '8:32:00', '10:00:00']
+    """
+    longest: timedelta = min(FIRST_WAIT * FACTOR ** (attempts - 1), LONGEST_WAIT)
+    return longest * (1 + chance) / 2
+
+
+def _put_off(delivery: Delivery, until: datetime, error: str) -> None:
+    _mark(delivery, State.WAITING, due_at=until, error=error[:300], attempts=delivery.attempts)
+
+
+def _fail(delivery: Delivery, error: str) -> None:
+    _mark(delivery, State.FAILED, error=error[:300], attempts=min(delivery.attempts, ATTEMPTS))
+    if delivery.kind != Delivery.Kind.TEST:
+        _raise_alert_of(delivery, error)
+
+
+def _mark(delivery: Delivery, state: Delivery.State, **values: object) -> None:
+    """Unless somebody else has: a sender that was held up for longer than its lease comes too late."""
+    mine = Delivery.objects.filter(pk=delivery.pk, state=State.SENDING, lease_until=delivery.lease_until)
+    mine.update(state=state, lease_until=None, **values)
+
+
+def _raise_alert_of(delivery: Delivery, error: str) -> None:
+    """One alert says that messages of a channel have failed for good; those who see to it find them in the log."""
+    channel = delivery.channel
+    site = delivery.site or channel.site or Site.objects.order_by("pk").first()
+    if site is None:
+        return
+    now = timezone.now()
+    lifecycle.raise_alert(
+        dedup_key=_alert_key(channel),
+        site=site,
+        kind=Alert.Kind.SYSTEM,
+        title=f"Messages by {channel} cannot be delivered",
+        severity=Severity.HIGH,
+        evidence={"channel": channel.pk, "error": error},
+        began_at=now,
+        last_seen_at=now,
+    )
+
+
+def _alert_key(channel: Channel) -> str:
+    return f"channel:{channel.pk}"
+
+
+def redrive(rows: DeliveryQuerySet, actor: lifecycle.Actor = lifecycle.PLATFORM) -> int:
+    """Send failed messages again, each under its own key; returns how many. The alert on their channels is settled when
+    nothing of them is left.
+    """
+    now = timezone.now()
+    with transaction.atomic():
+        failed = list(rows.filter(state=State.FAILED).select_for_update(of=("self",)).values_list("pk", "channel"))
+        # At one attempt, because other alerts may join a message that has none.
+        Delivery.objects.filter(pk__in=[pk for pk, _ in failed]).update(
+            state=State.WAITING, attempts=1, due_at=now, error=""
+        )
+        for channel in Channel.objects.filter(pk__in={channel for _, channel in failed}):
+            if not channel.deliveries.filter(state=State.FAILED).exists():
+                _settle(channel, actor)
+        nudge.deliver()
+    return len(failed)
+
+
+def _settle(channel: Channel, actor: lifecycle.Actor) -> None:
+    for alert in Alert.objects.filter(dedup_key=_alert_key(channel)).unresolved():
+        lifecycle.resolve(alert, actor, "Its messages are sent again.")
