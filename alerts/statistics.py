@@ -172,6 +172,7 @@ def _floods(bins: list[datetime], counts: list[int]) -> tuple[int, int]:
     return floods, flooded
 
 
+# The steps are named as the index `transition_calling` has them, so that it is used.
 EVENTS = """
     events AS MATERIALIZED (
         SELECT a.site_id, a.dedup_key, t.alert_id, t.at

@@ -47,7 +47,9 @@ async def listen(plant: Plant, cookie: str, heard: list[float], sizes: list[int]
     socket_url = url.replace("http", "ws") + "/ws/live/"
     async with (
         httpx.AsyncClient(base_url=url, headers=headers, timeout=30) as client,
-        websockets.connect(socket_url, additional_headers=headers, origin=url, open_timeout=60) as socket,
+        websockets.connect(
+            socket_url, additional_headers=headers, origin=url, open_timeout=60, ping_interval=None
+        ) as socket,
     ):
         heard.append(time.time())
         fetch: asyncio.Task[httpx.Response] | None = None
