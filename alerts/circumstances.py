@@ -26,6 +26,7 @@ class Terms:
     """What a route says, whether or not it is saved."""
 
     name: str
+    pk: int | None = None
     site_id: int | None = None
     asset_id: int | None = None
     kinds: frozenset[str] = frozenset()
@@ -53,6 +54,7 @@ class Terms:
     def said_by(cls, route: Route, *, roles: frozenset[int], people: frozenset[int], channels: frozenset[int]) -> Self:
         return cls(
             name=route.name,
+            pk=route.pk,
             site_id=route.site_id,
             asset_id=route.asset_id,
             kinds=frozenset(route.kinds),
@@ -88,13 +90,17 @@ class Circumstances:
     _lines: dict[int, list[int]] = field(default_factory=dict)
 
     @classmethod
-    def load(cls, alerts: Iterable[Alert], now: datetime, extra: Iterable[Terms] = ()) -> Self:
-        """Of these alerts as things are at `now`, with `extra` routes as if they were saved."""
+    def load(
+        cls,
+        alerts: Iterable[Alert],
+        now: datetime,
+    ) -> Self:
+        """Of these alerts as things are at `now`."""
         alerts = list(alerts)
         site_ids = {alert.site_id for alert in alerts}
         tree = list(Asset.objects.filter(site__in=site_ids).values_list("pk", "parent_id", "level"))
         found = cls(
-            routes=[*_routes(site_ids), *extra],
+            routes=_routes(site_ids),
             directory=Directory.load(),
             sites=Site.objects.in_bulk(site_ids),
             parents={pk: parent for pk, parent, _ in tree},

@@ -14,7 +14,7 @@ from datetime import datetime, timedelta
 from django.db import transaction
 from django.utils import timezone
 
-from alerts import ladders, silences
+from alerts import ladders, nudge, silences
 from alerts.circumstances import Circumstances
 from alerts.ladders import Ladder
 from alerts.ledger import Ledger, Slot, Target
@@ -26,7 +26,7 @@ logger = logging.getLogger(__name__)
 BATCH = 200
 # What cannot be seen to is tried again after this long.
 AFTER_FAILURE = timedelta(minutes=1)
-TURN_SECONDS = 20.0
+TURN_SECONDS = 2.0
 MAX_REASON = 300
 
 
@@ -74,7 +74,7 @@ def climb(now: datetime | None = None) -> int:
     seen = 0
     while (some := _climb_some(now or timezone.now())) and time.monotonic() < deadline:
         seen += some
-    return seen
+    return seen + some
 
 
 @transaction.atomic
@@ -89,9 +89,10 @@ def _climb_some(now: datetime) -> int:
     alerts = [row.alert for row in rows]
     known = Circumstances.load(alerts, now)
     known.ladders = ladders.load({row.policy_id for row in rows}, now)
-    ledger = Ledger.load(map(known.group_key, alerts), now)
+    ledger = Ledger.held(map(known.group_key, alerts), now)
     notes = [note for row in rows for note in _try_to_take(row, known, ledger, now)]
-    ledger.write(now)
+    if ledger.write(now):
+        nudge.deliver()
     Transition.objects.bulk_create(notes)
     Escalation.objects.bulk_update(rows, ["round", "step", "next_at", "ended_at"])
     return len(rows)

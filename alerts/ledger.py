@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import NamedTuple, Self
 
-from django.db.models import Count, OuterRef, Q, Subquery
+from django.db.models import Count, OuterRef, Q, QuerySet, Subquery
 from django.db.models.functions import Coalesce
 
 from alerts.budget import HOUR
@@ -53,12 +53,20 @@ class Ledger:
     times: dict[Target, list[datetime]] = field(default_factory=lambda: defaultdict(list))
 
     @classmethod
-    def load(cls, group_keys: Iterable[str], now: datetime) -> Self:
-        """With the waiting messages of these groups, locked, in two queries."""
+    def held(cls, group_keys: Iterable[str], now: datetime) -> Self:
+        """With the waiting messages of these groups, so that nobody begins to send what is about to change."""
+        # No two rows are locked in another order.
+        return cls._of(_unsent(group_keys).order_by("pk").select_for_update(of=("self",)), now)
+
+    @classmethod
+    def seen(cls, group_keys: Iterable[str], now: datetime) -> Self:
+        """With the waiting messages of these groups, to be looked at only."""
+        return cls._of(_unsent(group_keys), now)
+
+    @classmethod
+    def _of(cls, unsent: "QuerySet[Delivery]", now: datetime) -> Self:
         ledger = cls()
-        unsent = Delivery.objects.filter(state=State.WAITING, attempts=0, group_key__in=set(group_keys))
-        # Locked, so that nobody begins to send what is about to change; no two rows are locked in another order.
-        for row in unsent.order_by("pk").select_for_update(of=("self",)).annotate(count=ITEMS):
+        for row in unsent.annotate(count=ITEMS):
             slot = Slot(row.person_id, row.channel_id, row.kind, row.group_key)
             ledger.waiting[slot] = Message(row, row.count)
         recent = Q(state__in=[State.WAITING, State.SENDING]) | Q(state=State.SENT, sent_at__gt=now - HOUR)
@@ -109,7 +117,7 @@ class Ledger:
         message.items[alert.pk] = reason
 
     def write(self, now: datetime) -> int:
-        """Store what was added; returns how many messages are new."""
+        """Store what was added; returns how many messages are new or changed."""
         touched = [message for message in self.waiting.values() if message.items]
         begun = [message.delivery for message in touched if message.delivery.pk is None]
         joined = [message.delivery for message in touched if message.delivery.pk is not None]
@@ -123,7 +131,11 @@ class Ledger:
         DeliveryItem.objects.bulk_create(rows, ignore_conflicts=True, batch_size=5000)
         for message in touched:
             message.items = {}
-        return len(begun)
+        return len(touched)
+
+
+def _unsent(group_keys: Iterable[str]) -> "QuerySet[Delivery]":
+    return Delivery.objects.filter(state=State.WAITING, attempts=0, group_key__in=set(group_keys))
 
 
 def _begin(alert: Alert, slot: Slot, at: datetime, reason: str, severity: int, now: datetime) -> Delivery:

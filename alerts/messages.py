@@ -114,8 +114,11 @@ def _kind(delivery: Delivery, items: list[DeliveryItem]) -> str:
 
 def _item(item: DeliveryItem, delivery: Delivery) -> dict[str, Any]:
     alert = item.alert
+    person: User | None = delivery.person
+    unseen = alert.state in (State.OPEN, State.SNOOZED)
     # In a room others would acknowledge by it.
-    may = delivery.person is not None and delivery.channel.is_personal and alert.state in (State.OPEN, State.SNOOZED)
+    is_theirs = unseen and delivery.channel.is_personal
+    may = person is not None and is_theirs and person.has_perm("alerts.acknowledge_alert")
     return {
         "id": alert.pk,
         "title": alert.title,
@@ -130,7 +133,7 @@ def _item(item: DeliveryItem, delivery: Delivery) -> dict[str, Any]:
         "occurrences": alert.occurrences,
         "reason": item.reason,
         "url": links.absolute(alert.get_absolute_url()),
-        "acknowledge_url": links.acknowledge_url(alert, delivery.person) if may and delivery.person else "",
+        "acknowledge_url": links.acknowledge_url(alert, person) if may and person else "",
     }
 
 

@@ -26,7 +26,8 @@ Kind = Delivery.Kind
 # What cannot be decided is looked at again after this long.
 AFTER_FAILURE = timedelta(minutes=1)
 BATCH = 500
-TURN_SECONDS = 20.0
+# A task ends after this long, so that others have their turn; what is left is announced again.
+TURN_SECONDS = 2.0
 
 
 def tell(now: datetime | None = None) -> int:
@@ -36,6 +37,8 @@ def tell(now: datetime | None = None) -> int:
     seen = 0
     while (some := _tell_some(now or timezone.now())) and time.monotonic() < deadline:
         seen += some
+    if some:
+        nudge.tell()
     return seen + some
 
 
@@ -49,7 +52,7 @@ def _tell_some(now: datetime) -> int:
         return 0
     known = Circumstances.load(alerts, now)
     _withdraw(alerts)
-    ledger = Ledger.load({DIGEST, QUIET, *map(known.group_key, alerts)}, now)
+    ledger = Ledger.held({DIGEST, QUIET, *map(known.group_key, alerts)}, now)
     escalation.end((alert.pk for alert in alerts if alert.state != State.OPEN), now)
     settled = [alert for alert in alerts if alert.is_resolved]
     told = _told(settled)
@@ -58,7 +61,8 @@ def _tell_some(now: datetime) -> int:
             if line.at is not None:
                 ledger.add(alert, line.slot, line.at, line.reason, now)
     heard, again = _tell_of_open(alerts, known, ledger, now)
-    ledger.write(now)
+    if ledger.write(now):
+        nudge.deliver()
     _release(settled, known, now)
     _mark(alerts, heard, again)
     return len(alerts)

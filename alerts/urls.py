@@ -1,6 +1,7 @@
 from django.urls import path
 
-from alerts import critical, delivery_views, views
+from alerts import critical, delivery_views, performance, views
+from alerts import notification_views as notifications
 from alerts.rules import views as rules
 
 app_name = "alerts"
@@ -9,6 +10,7 @@ urlpatterns = [
     path("open/", views.open_panel, name="open-panel"),
     path("attention/", views.attention_panel, name="attention-panel"),
     path("critical/", critical.critical, name="critical"),
+    path("statistics/", performance.performance, name="statistics"),
     path("assets/<int:pk>/", views.for_asset, name="for-asset"),
     path("rules/", rules.index, name="rules"),
     path("rules/new/", rules.new, name="new-rule"),
@@ -24,6 +26,22 @@ urlpatterns = [
     path("<int:pk>/assign/", views.assign, name="assign"),
     path("<int:pk>/comment/", views.comment, name="comment"),
     path("<int:pk>/resolve/", views.resolve, name="resolve"),
+    path("<int:pk>/messages/", notifications.messages_of, name="messages"),
+    path("routes/", notifications.routes, name="routes"),
+    path("routes/new/", notifications.new_route, name="new-route"),
+    path("routes/<int:pk>/", notifications.route, name="route"),
+    path("silences/", notifications.silences_, name="silences"),
+    path("silences/<int:pk>/end/", notifications.end_silence, name="end-silence"),
+    path("on-call/", notifications.schedules, name="schedules"),
+    path("on-call/new/", notifications.new_schedule, name="new-schedule"),
+    path("on-call/<int:pk>/", notifications.schedule, name="schedule"),
+    path("on-call/<int:pk>/change/", notifications.change_schedule, name="change-schedule"),
+    path("on-call/<int:pk>/rotation/", notifications.add_rotation, name="add-rotation"),
+    path("on-call/<int:pk>/override/", notifications.add_override, name="add-override"),
+    path("policies/", notifications.policies, name="policies"),
+    path("policies/new/", notifications.new_policy, name="new-policy"),
+    path("policies/<int:pk>/", notifications.policy, name="policy"),
+    path("preferences/", notifications.preferences, name="preferences"),
     path("channels/", delivery_views.channels, name="channels"),
     path("channels/new/", delivery_views.new_channel, name="new-channel"),
     path("channels/<int:pk>/", delivery_views.channel, name="channel"),

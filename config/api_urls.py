@@ -5,7 +5,9 @@ from rest_framework.routers import SimpleRouter
 
 from alerts.api import AlertViewSet
 from alerts.delivery_api import ChannelViewSet, DeliveryViewSet
+from alerts.notification_api import OwnPreference, PolicyViewSet, RouteViewSet, ScheduleViewSet, SilenceViewSet
 from alerts.rules.api import FiringViewSet, RuleViewSet
+from alerts.statistics_api import AlertStatistics
 from maintenance.api import AlertWorkOrder, VerdictViewSet, WorkOrderViewSet
 from mlops.api import AnomalyViewSet, ModelVersionViewSet
 from mlops.prediction.api import Predict, SensorScores
@@ -32,6 +34,10 @@ router.register("audit-log", AuditEntryViewSet, "audit-entry")
 router.register("anomalies", AnomalyViewSet, "anomaly")
 router.register("models", ModelVersionViewSet, "model")
 router.register("alerts", AlertViewSet, "alert")
+router.register("routes", RouteViewSet, "route")
+router.register("silences", SilenceViewSet, "silence")
+router.register("schedules", ScheduleViewSet, "schedule")
+router.register("escalation-policies", PolicyViewSet, "escalation-policy")
 router.register("channels", ChannelViewSet, "channel")
 router.register("deliveries", DeliveryViewSet, "delivery")
 router.register("rules", RuleViewSet, "rule")
@@ -45,7 +51,9 @@ urlpatterns = [
     path("sensors/<int:id>/series/", SensorSeries.as_view(), name="sensor-series"),
     path("sensors/<int:id>/export/", SensorExport.as_view(), name="sensor-series-export"),
     path("sensors/<int:id>/scores/", SensorScores.as_view(), name="sensor-scores"),
+    path("preferences/", OwnPreference.as_view(), name="preferences"),
     path("predict/", Predict.as_view(), name="predict"),
+    path("alerts/statistics/", AlertStatistics.as_view(), name="alert-statistics"),
     path("alerts/<int:pk>/work-order/", AlertWorkOrder.as_view(), name="alert-work-order"),
     *router.urls,
 ]

@@ -356,6 +356,7 @@ SPECTACULAR_SETTINGS = {
         "SensorFaultKind": "sensors.models.SensorFault.Kind",
         "AlertKind": "alerts.models.Alert.Kind",
         "AlertState": "alerts.models.State",
+        "AlertSeverity": "alerts.models.Severity",
         "ChannelKind": "alerts.models.Channel.Kind",
         "DeliveryKind": "alerts.models.Delivery.Kind",
         "DeliveryState": "alerts.models.Delivery.State",

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any
 
+from django.contrib.auth.models import User
 from django.core.files.uploadedfile import SimpleUploadedFile
 from django.utils import timezone
 
@@ -54,6 +55,30 @@ def _upload(plant: Things) -> dict[str, Any]:
 
 def a_stretch() -> dict[str, Any]:
     return {"kind": "excluded", "start": "2026-01-01T00:00:00", "end": "2026-01-02T00:00:00"}
+
+
+def a_route(plant: Things) -> dict[str, Any]:
+    return {"name": "Night", "site": plant["site"].pk, "least_severity": 3}
+
+
+def a_schedule(plant: Things) -> dict[str, Any]:
+    return {"name": "Nights", "site": plant["site"].pk, "timezone": "UTC"}
+
+
+def a_policy(plant: Things) -> dict[str, Any]:
+    steps = {f"step{number}-wait_minutes": 15 for number in range(6)}
+    policy = {"name": "Nights", "site": plant["site"].pk, "repeat": 1}
+    return policy | steps | {"step0-schedule": plant["schedule"].pk}
+
+
+def a_silence(plant: Things) -> dict[str, Any]:
+    end = timezone.now() + timedelta(hours=1)
+    return {"site": plant["site"].pk, "asset": plant["asset"].pk, "ends_at": end.isoformat(), "reason": "Trial run"}
+
+
+def somebody(plant: Things) -> int:
+    person = plant["site"].members.first() or plant["work_order"].created_by
+    return int(person.pk)
 
 
 def a_rule(things: Things) -> dict[str, Any]:
@@ -152,6 +177,7 @@ WEB = [
     Row("GET", "alerts:open-panel", EVERYBODY),
     Row("GET", "alerts:attention-panel", EVERYBODY),
     Row("GET", "alerts:critical", EVERYBODY),
+    Row("GET", "alerts:statistics", EVERYBODY),
     Row("GET", "alerts:for-asset", EVERYBODY, of="asset"),
     Row("GET", "alerts:rules", EVERYBODY),
     Row("GET", "alerts:rule", EVERYBODY, of="rule"),
@@ -170,6 +196,74 @@ WEB = [
     Row("POST", "alerts:assign", OPERATORS, of="alert", answers=302),
     Row("POST", "alerts:comment", OPERATORS, of="alert", answers=302),
     Row("POST", "alerts:resolve", OPERATORS, of="alert", answers=302),
+    Row("GET", "alerts:messages", EVERYBODY, of="alert"),
+    Row("GET", "alerts:routes", EVERYBODY),
+    Row("GET", "alerts:new-route", ENGINEERS),
+    Row("POST", "alerts:new-route", ENGINEERS, answers=302, elsewhere=422, send=a_route),
+    Row("GET", "alerts:route", ENGINEERS, of="route"),
+    Row("POST", "alerts:route", ENGINEERS, of="route", answers=302, send=a_route),
+    Row("GET", "alerts:silences", EVERYBODY),
+    Row(
+        "POST",
+        "alerts:silences",
+        OPERATORS,
+        answers=302,
+        elsewhere=422,
+        send=lambda plant: {"asset": plant["asset"].pk, "hours": "4", "reason": "Trial run"},
+    ),
+    Row("POST", "alerts:end-silence", OPERATORS, of="silence", answers=302),
+    Row("GET", "alerts:schedules", EVERYBODY),
+    Row("GET", "alerts:new-schedule", ENGINEERS),
+    Row("POST", "alerts:new-schedule", ENGINEERS, answers=302, elsewhere=422, send=a_schedule),
+    Row("GET", "alerts:schedule", EVERYBODY, of="schedule"),
+    Row(
+        "POST",
+        "alerts:change-schedule",
+        ENGINEERS,
+        of="schedule",
+        answers=302,
+        send=lambda plant: {f"schedule-{name}": value for name, value in a_schedule(plant).items()},
+    ),
+    Row(
+        "POST",
+        "alerts:add-rotation",
+        ENGINEERS,
+        of="schedule",
+        answers=302,
+        send=lambda plant: {
+            "rotation-starts_on": "2026-03-02",
+            "rotation-hand_over": "08:00",
+            "rotation-every": "week",
+            "rotation-hours": 8,
+            "rotation-turn_1": somebody(plant),
+        },
+    ),
+    Row(
+        "POST",
+        "alerts:add-override",
+        ENGINEERS,
+        of="schedule",
+        answers=302,
+        send=lambda plant: {
+            "override-start": "2026-03-02T08:00:00",
+            "override-end": "2026-03-02T20:00:00",
+            "override-person": somebody(plant),
+        },
+    ),
+    Row("GET", "alerts:policies", EVERYBODY),
+    Row("GET", "alerts:new-policy", ENGINEERS),
+    Row("POST", "alerts:new-policy", ENGINEERS, answers=302, elsewhere=422, send=a_policy),
+    Row("GET", "alerts:policy", ENGINEERS, of="escalationpolicy"),
+    Row("POST", "alerts:policy", ENGINEERS, of="escalationpolicy", answers=302, send=a_policy),
+    Row("GET", "alerts:preferences", EVERYBODY),
+    Row(
+        "POST",
+        "alerts:preferences",
+        EVERYBODY,
+        answers=302,
+        elsewhere=302,
+        send=lambda _: {"timezone": "UTC", "digest": "day", "per_hour": 6},
+    ),
     Row("GET", "alerts:channels", EVERYBODY),
     Row("GET", "alerts:new-channel", ENGINEERS),
     Row(
@@ -234,6 +328,7 @@ WEB = [
     Row("GET", "mlops:version", SENDERS, of="modelversion"),
     Row("POST", "mlops:train", ENGINEERS, answers=302, send=lambda things: {"sensor": things["sensor"].pk}),
     Row("POST", "mlops:train", ENGINEERS, answers=302, send=lambda things: {"asset": things["asset"].pk}),
+    Row("POST", "mlops:deploy", ENGINEERS, of="modelversion", answers=302),
     Row("POST", "mlops:evict", ENGINEERS, of="deployment", answers=302),
     Row("POST", "mlops:withdraw", ENGINEERS, of="deployment", answers=302, send=lambda _: {"why": "It cries wolf."}),
     # No MLflow runs in these tests; and what would change something is not passed through.
@@ -332,6 +427,7 @@ API = [
     ),
     Row("GET", "api:firing-list", EVERYBODY),
     Row("GET", "api:alert-list", EVERYBODY),
+    Row("GET", "api:alert-statistics", EVERYBODY),
     Row("GET", "api:alert-detail", EVERYBODY, of="alert"),
     Row("POST", "api:alert-acknowledge", OPERATORS, of="alert"),
     Row("POST", "api:alert-snooze", OPERATORS, of="alert", send=lambda _: in_an_hour()),
@@ -346,6 +442,60 @@ API = [
     # It has not failed.
     Row("POST", "api:delivery-redrive", ENGINEERS, of="delivery", answers=409),
     Row("POST", "api:alert-work-order", TECHNICIANS, of="alert"),
+    Row("GET", "api:route-list", EVERYBODY),
+    Row("POST", "api:route-list", ENGINEERS, answers=201, elsewhere=400, send=a_route),
+    Row("GET", "api:route-detail", EVERYBODY, of="route"),
+    Row("PATCH", "api:route-detail", ENGINEERS, of="route", send=lambda _: {"enabled": False}),
+    Row("POST", "api:route-preview", EVERYBODY, elsewhere=422, send=lambda plant: {"alert": plant["alert"].pk}),
+    Row("GET", "api:silence-list", EVERYBODY),
+    Row("POST", "api:silence-list", OPERATORS, answers=201, elsewhere=400, send=a_silence),
+    Row("GET", "api:silence-detail", EVERYBODY, of="silence"),
+    Row("POST", "api:silence-end", OPERATORS, of="silence"),
+    Row("GET", "api:schedule-list", EVERYBODY),
+    Row("POST", "api:schedule-list", ENGINEERS, answers=201, elsewhere=400, send=a_schedule),
+    Row("GET", "api:schedule-detail", EVERYBODY, of="schedule"),
+    Row("PATCH", "api:schedule-detail", ENGINEERS, of="schedule", send=lambda _: {"name": "Days"}),
+    Row("GET", "api:schedule-shifts", EVERYBODY, of="schedule"),
+    Row(
+        "POST",
+        "api:schedule-rotation",
+        ENGINEERS,
+        of="schedule",
+        send=lambda plant: {
+            "starts_on": "2026-03-02",
+            "hand_over": "08:00",
+            "every": "week",
+            "people": [User.objects.get(pk=somebody(plant)).username],
+        },
+    ),
+    Row(
+        "POST",
+        "api:schedule-override",
+        ENGINEERS,
+        of="schedule",
+        send=lambda plant: {
+            "person": User.objects.get(pk=somebody(plant)).username,
+            "start": "2026-03-02T08:00:00Z",
+            "end": "2026-03-02T20:00:00Z",
+        },
+    ),
+    Row("GET", "api:escalation-policy-list", EVERYBODY),
+    Row(
+        "POST",
+        "api:escalation-policy-list",
+        ENGINEERS,
+        answers=201,
+        elsewhere=400,
+        send=lambda plant: {
+            "name": "Nights",
+            "site": plant["site"].pk,
+            "steps": [{"wait_minutes": 5, "schedule": plant["schedule"].pk}],
+        },
+    ),
+    Row("GET", "api:escalation-policy-detail", EVERYBODY, of="escalationpolicy"),
+    Row("PATCH", "api:escalation-policy-detail", ENGINEERS, of="escalationpolicy", send=lambda _: {"repeat": 3}),
+    Row("GET", "api:preferences", EVERYBODY),
+    Row("PATCH", "api:preferences", EVERYBODY, elsewhere=200, send=lambda _: {"per_hour": 4}),
     Row("GET", "api:work-order-list", EVERYBODY),
     Row("GET", "api:work-order-detail", EVERYBODY, of="work_order"),
     Row("POST", "api:work-order-start", TECHNICIANS, of="work_order"),
@@ -492,6 +642,7 @@ WEB += [
             *(f"alerts:{step}" for step in ("acknowledge", "snooze", "assign", "comment", "resolve")),
             "maintenance:open-for-alert",
         ),
+        "schedule": ("alerts:change-schedule", "alerts:add-rotation", "alerts:add-override"),
         "work_order": ("maintenance:start", "maintenance:log", "maintenance:close", "maintenance:cancel"),
     }.items()
     for url in urls
