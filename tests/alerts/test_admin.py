@@ -52,3 +52,7 @@ def test_the_page_shows_the_steps_and_changes_nothing(technician: Client, north:
     page = technician.get(path).content.decode()
     assert "open → acknowledged" in page
     assert technician.post(path, {"title": "Cold"}).status_code == 403
+
+
+def test_secrets_cannot_be_guessed_letter_by_letter(technician: Client) -> None:
+    assert technician.get(reverse("admin:alerts_channel_changelist"), {"secret__startswith": "g"}).status_code == 400
