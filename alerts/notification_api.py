@@ -4,6 +4,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from django.contrib.auth.models import Group, User
+from django.core.exceptions import BadRequest
 from django.db import transaction
 from django.db.models import QuerySet
 from django.utils import timezone
@@ -238,7 +239,10 @@ class ScheduleViewSet(mixins.CreateModelMixin, mixins.UpdateModelMixin, Everywhe
     def shifts(self, request: KnownRequest, pk: int | None = None) -> Response:
         """Who is on call from `from` (default: now) to `to` (default: two weeks later), without a gap."""
         schedule = self.get_object()
-        asked = asked_stretch(request.query_params.dict())
+        try:
+            asked = asked_stretch(request.query_params.dict())
+        except BadRequest as error:
+            raise Refused("bad_period", str(error), 400) from error
         start = asked.get("from", timezone.now())
         end = asked.get("to", start + DEFAULT_CALENDAR)
         if end - start > LONGEST_CALENDAR:

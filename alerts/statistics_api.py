@@ -15,6 +15,7 @@ from alerts.statistics import LONGEST_PERIOD, MONTH, Period
 from sensors.api.scoped import AwareDateTimeField, ErrorSerializer, KnownRequest
 from sensors.errors import Refused
 from sensors.models import Site
+from sensors.wall_clock import OUT_OF_TIME, in_our_time
 
 
 class Asked(serializers.Serializer[Any]):
@@ -97,6 +98,9 @@ def _period(asked: dict[str, Any]) -> Period:
 
 def _time(asked: dict[str, Any], name: str) -> datetime | None:
     try:
-        return AwareDateTimeField(required=False).clean(asked.get(name, ""))  # type: ignore[no-any-return]
+        at: datetime | None = AwareDateTimeField(required=False).clean(asked.get(name, ""))
     except ValidationError as error:
         raise Refused("bad_period", f"`{name}`: {' '.join(error.messages)}", 400) from error
+    if at is not None and not in_our_time(at):
+        raise Refused("bad_period", f"`{name}`: {OUT_OF_TIME}", 400)
+    return at

@@ -8,6 +8,7 @@ from timezone_field import TimeZoneField
 
 from alerts.querysets import OfScheduleQuerySet, RotationMemberQuerySet, ScheduleQuerySet
 from sensors.models import Site
+from sensors.wall_clock import OUT_OF_TIME, in_our_time
 
 
 class Schedule(models.Model):
@@ -94,6 +95,9 @@ class Override(models.Model):
         return f"{self.person} stands in, {self.schedule}"
 
     def clean(self) -> None:
-        """Raises ValidationError when it does not last."""
+        """Raises ValidationError when it does not last, or lies where no clock can show it."""
+        for name in ("start", "end"):
+            if getattr(self, name) and not in_our_time(getattr(self, name)):
+                raise ValidationError({name: ValidationError(OUT_OF_TIME, code="out_of_time")})
         if self.start and self.end and self.end <= self.start:
             raise ValidationError({"end": ValidationError("It ends after it starts.", code="too_short")})

@@ -89,6 +89,9 @@ class Route(models.Model):
             self.site_id = self.asset.site_id
         if self.asset and self.asset.site_id != self.site_id:
             raise ValidationError({"asset": ValidationError("This asset is at another site.", code="other_site")})
+        if self.policy and self.policy.site_id not in (None, self.site_id):
+            # Whoever may change that policy would change what happens elsewhere.
+            raise ValidationError({"policy": ValidationError("This policy is another site’s.", code="other_site")})
         if (self.begins is None) != (self.ends is None):
             raise ValidationError({"ends": ValidationError("Give both times of day, or none.", code="half_a_time")})
         if self.begins is not None and self.begins == self.ends:

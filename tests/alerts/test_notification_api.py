@@ -126,3 +126,26 @@ def test_one_changes_ones_own_preferences(north: Plant, engineer: User, api: API
     wrong = {"contacts": [{"channel": sms.pk, "address": "no number"}]}
     assert sent(api.patch("/api/v1/preferences/", wrong, format="json"), 422)["code"] == "bad_address"
     assert api.patch("/api/v1/preferences/", {"per_hour": 0}, format="json").status_code == 400
+
+
+@pytest.mark.parametrize("asked", ["from=soon", "from=0001-01-01T00:00:00Z", "to=9999-12-31T23:59:59Z"])
+@pytest.mark.parametrize("path", ["schedules/{}/shifts/", "alerts/statistics/"])
+def test_times_that_are_none_of_ours_are_refused(north: Plant, api: APIClient, path: str, asked: str) -> None:
+    schedule = Schedule.objects.create(name="Night", site=north.site)
+    assert sent(api.get(f"/api/v1/{path.format(schedule.pk)}?{asked}"), 400)["code"] == "bad_period"
+
+
+def test_nobody_stands_in_where_no_clock_can_show_it(north: Plant, api: APIClient) -> None:
+    schedule = Schedule.objects.create(name="Night", site=north.site)
+    said = {"person": "erna", "start": "0001-01-01T00:00:00Z", "end": "9999-12-31T23:59:59Z"}
+    refused = sent(api.post(f"/api/v1/schedules/{schedule.pk}/override/", said, format="json"), 400)
+    assert refused["errors"][0]["code"] == "out_of_time"
+
+
+def test_a_route_of_every_site_does_not_go_by_the_policy_of_one(north: Plant) -> None:
+    api = APIClient()
+    api.force_login(person("ada", role="admin"))
+    policy = EscalationPolicy.objects.create(name="North", site=north.site)
+    said = {"name": "All", "policy": policy.pk}
+    assert sent(api.post("/api/v1/routes/", said, format="json"), 400)["errors"][0]["code"] == "other_site"
+    sent(api.post("/api/v1/routes/", said | {"site": north.site.pk}, format="json"), 201)
