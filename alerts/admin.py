@@ -6,6 +6,7 @@ from django.db.models import QuerySet
 from django.http import HttpRequest
 
 from alerts import (
+    delivery,
     lifecycle,
     notification_admin,  # noqa: F401 (registers its pages)
     template_admin,  # noqa: F401
@@ -79,3 +80,15 @@ class DeliveryAdmin(ReadOnly, SiteScopedAdmin):
     list_select_related = ["channel", "person"]
     date_hierarchy = "created_at"
     inlines = [DeliveryItemInline]
+    actions = ["redrive"]
+
+    def has_redrive_permission(self, request: HttpRequest) -> bool:
+        return request.user.has_perm("alerts.redrive_delivery")
+
+    @admin.action(description="Send again what has failed", permissions=["redrive"])
+    def redrive(self, request: HttpRequest, queryset: QuerySet[Delivery]) -> None:
+        assert isinstance(request.user, User)
+        # The list's own query has an order and joins that cannot be locked.
+        rows = Delivery.objects.filter(pk__in=list(queryset.values_list("pk", flat=True)))
+        count = delivery.redrive(rows, lifecycle.Actor(request.user, Transition.Surface.ADMIN))
+        self.message_user(request, f"{count} messages are sent again.", messages.SUCCESS)

@@ -16,7 +16,6 @@ from sensors.pages import Request, aware
 SHOWN = 3
 # What is older has been waiting in the inbox for a shift: no news any more.
 NEWS_FOR = timedelta(hours=12)
-COUNTED = 999
 
 
 @require_safe
@@ -29,12 +28,11 @@ def critical(request: Request) -> HttpResponse:
     now = timezone.now()
     since = aware("since", request.GET["since"]) if "since" in request.GET else now
     found = _calling(request.user, max(since, now - NEWS_FOR))
-    waiting = Alert.objects.visible_to(request.user).filter(state=State.OPEN).order_by()[: COUNTED + 1].count()
     context = {
         "steps": found[:SHOWN],
         "more": len(found) > SHOWN,
         "now": now,
-        "waiting": f"{COUNTED}+" if waiting > COUNTED else waiting,
+        "waiting": Alert.objects.visible_to(request.user).filter(state=State.OPEN).roughly(),
     }
     return render(request, "alerts/_critical.html", context)
 

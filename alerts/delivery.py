@@ -114,7 +114,10 @@ def _claim(channel_pk: int) -> tuple[Channel, list[Delivery]]:
         Delivery.objects.filter(pk__in=[row.pk for row in claimed]).update(
             state=State.SENDING, attempts=F("attempts") + 1, lease_until=now + LEASE
         )
+    people = {row.person_id: row.person for row in claimed}
     for row in claimed:
+        # One object for all messages of a person: it remembers what they may do.
+        row.person = people[row.person_id]
         row.channel, row.state, row.attempts, row.lease_until = channel, State.SENDING, row.attempts + 1, now + LEASE
     return channel, claimed
 
@@ -148,6 +151,8 @@ def _deliver(delivery: Delivery, send: Send) -> None:
     except NotNeeded as reason:
         _mark(delivery, State.CANCELLED, error=str(reason))
     except Refusing:
+        # Another thread has seen the channel fail after this message was claimed: it was not tried.
+        delivery.attempts = max(1, delivery.attempts - 1)
         _put_off(delivery, timezone.now() + timedelta(seconds=channel_health.BREAKER_SECONDS), "the channel fails")
     except NotSetUp as failure:
         # Whoever runs the installation knows; an alert on it would take the same way.

@@ -6,7 +6,7 @@ A template is rendered by an engine of its own that knows plain values and the t
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, lru_cache
 from typing import Any
 
 from django.conf import settings
@@ -126,12 +126,18 @@ def render(source: Source, context: dict[str, Any]) -> Rendered:
 
 
 def _render(source: str, context: dict[str, Any], *, escaping: bool) -> str:
-    return str(_compiled(source, escaping).render(Context(context, autoescape=escaping)))
+    return str(_kept(source, escaping).render(Context(context, autoescape=escaping)))
 
 
 @cache
 def _layout() -> str:
     return (DIRECTORY / "plain.html").read_text()
+
+
+@lru_cache(maxsize=100)
+def _kept(source: str, escaping: bool) -> Template:
+    """Reading a template takes longer than filling it in."""
+    return _compiled(source, escaping)
 
 
 def _compiled(source: str, escaping: bool) -> Template:

@@ -111,7 +111,9 @@ def _kind(delivery: Delivery, items: list[DeliveryItem]) -> str:
 
 def _item(item: DeliveryItem, delivery: Delivery) -> dict[str, Any]:
     alert = item.alert
-    may = delivery.person is not None and alert.state in (State.OPEN, State.SNOOZED)
+    person: User | None = delivery.person
+    unseen = alert.state in (State.OPEN, State.SNOOZED)
+    may = person is not None and unseen and person.has_perm("alerts.acknowledge_alert")
     return {
         "id": alert.pk,
         "title": alert.title,
@@ -126,7 +128,7 @@ def _item(item: DeliveryItem, delivery: Delivery) -> dict[str, Any]:
         "occurrences": alert.occurrences,
         "reason": item.reason,
         "url": links.absolute(alert.get_absolute_url()),
-        "acknowledge_url": links.acknowledge_url(alert, delivery.person) if may and delivery.person else "",
+        "acknowledge_url": links.acknowledge_url(alert, person) if may and person else "",
     }
 
 

@@ -69,10 +69,12 @@ def coming(alert: Alert, now: datetime) -> Preview:
         )
         for entry in _planned(step, known)
     ]
-    if alert.told_severity is not None:
-        return Preview(_in_order(entries))
     found = explain(alert, known, Ledger.seen({DIGEST, QUIET, known.group_key(alert)}, now), now)
-    return Preview(_in_order([*_told(found, known), *entries]), found.held, found.look_again)
+    told = _told(found, known)
+    if alert.told_severity is not None:
+        # The rest was told; whom nothing reaches still does not know.
+        return Preview(_in_order([*(entry for entry in told if entry.at is None), *entries]))
+    return Preview(_in_order([*told, *entries]), found.held, found.look_again)
 
 
 def _told(found: Explanation, known: Circumstances) -> list[Entry]:
@@ -95,8 +97,8 @@ def _planned(step: Planned, known: Circumstances) -> list[Entry]:
 def _names(target: Target, known: Circumstances) -> tuple[str, str]:
     person_id, channel_id = target
     channel = known.directory.channels.get(channel_id)
-    who = known.directory.people[person_id].name if person_id is not None else "Everybody there"
-    return who, channel.name if channel else ""
+    name = channel.name if channel else ""
+    return (name, "") if person_id is None else (known.directory.people[person_id].name, name)
 
 
 def _in_order(entries: list[Entry]) -> list[Entry]:

@@ -6,6 +6,7 @@ from django.db.models import Case, Exists, IntegerField, OuterRef, Q, Value, Whe
 
 from sensors.querysets import SiteScopedQuerySet, Viewer
 
+COUNTED = 999
 # An index holds alerts in this order.
 BY_RANK = ["open", "acknowledged", "snoozed", "resolved"]
 RANK = Case(
@@ -41,6 +42,11 @@ class AlertQuerySet(SiteScopedQuerySet):
     def may_return(self) -> Self:
         """Those whose cause is looked at again and again, as they end when it is gone."""
         return self.filter(MAY_RETURN)
+
+    def roughly(self) -> str:
+        """How many there are: nobody works through more than are counted, and to count all takes longer than a page."""
+        found = self.order_by()[: COUNTED + 1].count()
+        return str(found) if found <= COUNTED else f"{COUNTED}+"
 
     def by_attention(self) -> Self:
         """Open before acknowledged before snoozed before resolved, then the most severe, then the newest."""

@@ -41,4 +41,6 @@ def deliver() -> None:
 @shared_task
 def deliver_by(channel_id: int) -> None:
     """Send what is due by one channel."""
-    delivery.deliver_by(channel_id)
+    if delivery.deliver_by(channel_id):
+        # What a turn has left.
+        nudge.deliver()

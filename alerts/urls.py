@@ -1,6 +1,6 @@
 from django.urls import path
 
-from alerts import critical, delivery_views, views
+from alerts import critical, delivery_views, performance, views
 from alerts import notification_views as notifications
 from alerts.rules import views as rules
 
@@ -10,6 +10,7 @@ urlpatterns = [
     path("open/", views.open_panel, name="open-panel"),
     path("attention/", views.attention_panel, name="attention-panel"),
     path("critical/", critical.critical, name="critical"),
+    path("statistics/", performance.performance, name="statistics"),
     path("assets/<int:pk>/", views.for_asset, name="for-asset"),
     path("rules/", rules.index, name="rules"),
     path("rules/new/", rules.new, name="new-rule"),

@@ -47,14 +47,18 @@ async def listen(plant: Plant, cookie: str, heard: list[float], sizes: list[int]
     socket_url = url.replace("http", "ws") + "/ws/live/"
     async with (
         httpx.AsyncClient(base_url=url, headers=headers, timeout=30) as client,
-        websockets.connect(socket_url, additional_headers=headers, origin=url, open_timeout=60) as socket,
+        websockets.connect(
+            socket_url, additional_headers=headers, origin=url, open_timeout=60, ping_interval=None
+        ) as socket,
     ):
         heard.append(time.time())
+        fetch: asyncio.Task[httpx.Response] | None = None
         async for message in socket:
             heard.append(time.time())
             sizes.append(len(message))
-            if fetches:
-                (await client.get("/alerts/critical/")).raise_for_status()
+            # As the page does: one question at a time.
+            if fetches and (fetch is None or fetch.done()):
+                fetch = asyncio.create_task(client.get("/alerts/critical/"))
 
 
 def raise_alerts(site: Any, until: float) -> list[float]:

@@ -9,7 +9,21 @@ import sys
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
-from benchmarks import alerts, burst, formats, ingest, latency, limits, live, mqtt, path, predict, scoring, storage
+from benchmarks import (
+    alarm_load,
+    alerts,
+    burst,
+    formats,
+    ingest,
+    latency,
+    limits,
+    live,
+    mqtt,
+    path,
+    predict,
+    scoring,
+    storage,
+)
 
 BENCHMARKS = {
     "path": path.run,
@@ -27,6 +41,7 @@ BENCHMARKS = {
     "predict": predict.run,
     "alerts": alerts.run,
     "live": live.run,
+    "alarm_load": alarm_load.run,
     "burst": burst.run,
 }
 RESULTS = Path(__file__).with_name("results.json")

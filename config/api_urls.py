@@ -7,6 +7,7 @@ from alerts.api import AlertViewSet
 from alerts.delivery_api import ChannelViewSet, DeliveryViewSet
 from alerts.notification_api import OwnPreference, PolicyViewSet, RouteViewSet, ScheduleViewSet, SilenceViewSet
 from alerts.rules.api import FiringViewSet, RuleViewSet
+from alerts.statistics_api import AlertStatistics
 from maintenance.api import AlertWorkOrder, VerdictViewSet, WorkOrderViewSet
 from mlops.api import AnomalyViewSet, ModelVersionViewSet
 from mlops.prediction.api import Predict, SensorScores
@@ -52,6 +53,7 @@ urlpatterns = [
     path("sensors/<int:id>/scores/", SensorScores.as_view(), name="sensor-scores"),
     path("preferences/", OwnPreference.as_view(), name="preferences"),
     path("predict/", Predict.as_view(), name="predict"),
+    path("alerts/statistics/", AlertStatistics.as_view(), name="alert-statistics"),
     path("alerts/<int:pk>/work-order/", AlertWorkOrder.as_view(), name="alert-work-order"),
     *router.urls,
 ]

@@ -47,7 +47,7 @@ PAUSE_ROWS = 10
 # After an alert was resolved the machine gets this long to come back to normal before the asset may alert again.
 SETTLING = timedelta(minutes=1)
 LATE = "Readings that came in later show nothing unusual."
-INSTEAD = "the detectors of its sensors"
+INSTEAD = "what watches its sensors one by one"
 
 
 @dataclass(frozen=True)
@@ -55,6 +55,7 @@ class Watched:
     """An asset with the model that serves it; `sensors` by channel of the model, without those that are not there."""
 
     asset: Asset
+    deployment: Deployment
     served: Served
     sensors: dict[str, Sensor]
 
@@ -137,11 +138,11 @@ def _watched(asset: Asset) -> Watched | None:
         return None
     channels = Sensor.objects.filter(asset=asset, sensor_id__in=served.artifact.features)
     channels = channels.exclude(status=Sensor.Status.DISCOVERED)
-    return Watched(asset, served, {sensor.sensor_id: sensor for sensor in channels})
+    return Watched(asset, deployment, served, {sensor.sensor_id: sensor for sensor in channels})
 
 
 def _trouble(deployment: Deployment, reason: str) -> None:
-    logger.error("%s: %s; %s serve instead", deployment, reason, INSTEAD)
+    logger.error("%s: %s; %s serves instead", deployment, reason, INSTEAD)
     figures.trouble(deployment.pk, reason, INSTEAD)
 
 
@@ -193,7 +194,8 @@ def _measure(watched: Watched, first: int, last: int) -> ByAsset | None:
     try:
         measure = ByAsset(frame, artifact, watched.served.version.pk)
     except Exception:
-        logger.exception("%s failed; %s serve instead", watched.served.version, INSTEAD)
+        logger.exception("%s failed", watched.served.version)
+        _trouble(watched.deployment, f"{watched.served.version} fails on the readings of its asset")
         return None
     # Means over less than they learned from are noisier: a machine that begins to send is listened to first.
     listening = artifact.model.context * watched.grid.step_us

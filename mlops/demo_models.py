@@ -11,6 +11,7 @@ from mlops import trainer, training
 from mlops.detectors.base import NotEnoughData
 from mlops.models import ModelVersion, Purpose
 from mlops.registry import mlflow_api
+from mlops.subjects import name_of
 from mlops.training import Trained, us
 from sensors import demo, history
 from sensors.alone import alone
@@ -49,17 +50,15 @@ def missing() -> list[Wanted]:
     wanted: list[Wanted] = [(sensor, Purpose.SENSOR_ANOMALY) for sensor in by_kind.values()]
     if motor:
         wanted = [(motor, Purpose.ASSET_ANOMALY), (motor, Purpose.FAILURE), *wanted]
-    made = set(
-        ModelVersion.objects.filter(name__in=[trainer.name(*each) for each in wanted]).values_list("name", flat=True)
-    )
-    return [each for each in wanted if trainer.name(*each) not in made]
+    made = set(ModelVersion.objects.filter(name__in=[name_of(*each) for each in wanted]).values_list("name", flat=True))
+    return [each for each in wanted if name_of(*each) not in made]
 
 
 def _made(of: Sensor | Asset, purpose: Purpose) -> bool:
     try:
         trainer.put_to_use(of, purpose, _learned(of, purpose), logger.debug)
     except NotEnoughData as error:
-        logger.info("the demo's model %s was not made: %s", trainer.name(of, purpose), error)
+        logger.info("the demo's model %s was not made: %s", name_of(of, purpose), error)
         return False
     return True
 

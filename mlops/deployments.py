@@ -36,6 +36,10 @@ class Scope:
         if sum((self.sensor is not None, self.asset is not None, bool(self.kind))) != 1:
             raise ValueError("A scope is a sensor, an asset, or a kind of sensors.")
 
+    @classmethod
+    def of(cls, subject: Sensor | Asset) -> "Scope":
+        return cls(sensor=subject) if isinstance(subject, Sensor) else cls(asset=subject)
+
     @property
     def site_id(self) -> int | None:
         own = self.sensor or self.asset

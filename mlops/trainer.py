@@ -13,6 +13,7 @@ from mlops.deployments import Scope
 from mlops.detectors.base import NotEnoughData
 from mlops.models import ModelVersion, Purpose, TrainingRun
 from mlops.registry import mlflow_api, versions
+from mlops.subjects import name_of
 from mlops.training import Trained
 from sensors.errors import Refused
 from sensors.models import Asset, Sensor
@@ -69,7 +70,7 @@ def put_to_use(
     tell("registering")
     version = versions.log_model(
         trained.artifact,
-        name=name(of, purpose),
+        name=name_of(of, purpose),
         purpose=purpose,
         example=trained.example,
         site=of.site,
@@ -80,16 +81,8 @@ def put_to_use(
         versions.set_alias(version, versions.CHALLENGER)
         return version
     versions.set_alias(version, versions.CHAMPION)
-    scope = Scope(sensor=of) if isinstance(of, Sensor) else Scope(asset=of)
-    deployments.deploy(version, scope, why=trained.said[:500], by=by)
+    deployments.deploy(version, Scope.of(of), why=trained.said[:500], by=by)
     return version
-
-
-def name(of: Sensor | Asset, purpose: Purpose) -> str:
-    """What the registry calls its models for this purpose."""
-    if isinstance(of, Sensor):
-        return f"sensor-{of.pk}"
-    return f"asset-{of.pk}" + ("-failures" if purpose == Purpose.FAILURE else "")
 
 
 def _tags(of: Sensor | Asset) -> dict[str, str]:

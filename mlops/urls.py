@@ -11,6 +11,7 @@ urlpatterns = [
     path("train/", views.train, name="train"),
     path("training/", views.training, name="training"),
     path("versions/<int:pk>/", views.version, name="version"),
+    path("versions/<int:pk>/deploy/", views.deploy, name="deploy"),
     path("<int:pk>/evict/", views.evict, name="evict"),
     path("<int:pk>/withdraw/", views.withdraw, name="withdraw"),
     path("mlflow/", views.mlflow, name="mlflow"),

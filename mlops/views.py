@@ -12,9 +12,11 @@ from django.views.decorators.csrf import csrf_exempt
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
 from mlops import deployments, mlflow_pages, pictures, training_runs
+from mlops.deployments import Scope
 from mlops.hindsight import hindsight
 from mlops.models import Anomaly, Deployment, ModelVersion, Purpose, TrainingRun
 from mlops.registry import figures
+from mlops.subjects import subject_of
 from sensors.errors import Refused
 from sensors.models import Asset, Sensor
 from sensors.pages import Page, Request, act, overlapping, page_of
@@ -105,6 +107,7 @@ def version(request: Request, pk: int) -> HttpResponse:
     context = {
         "version": found,
         "serves": any(row.until is None for row in ledger),
+        "subject": _subject(request, found),
         "ledger": ledger,
         "facts": _facts(found),
         "figures": [(_in_words(key), f"{value:,.4g}") for key, value in found.metrics.items() if "/" not in key],
@@ -133,6 +136,36 @@ def _facts(version: ModelVersion) -> list[tuple[str, str]]:
 
 def _in_words(name: str) -> str:
     return name.replace("_", " ").capitalize()
+
+
+@require_POST
+@permission_required("mlops.change_deployment", raise_exception=True)
+def deploy(request: Request, pk: int) -> HttpResponse:
+    """Let a version, a challenger for instance, serve what it learned from."""
+    version = get_object_or_404(ModelVersion.objects.visible_to(request.user), pk=pk)
+    why = request.POST.get("why", "").strip()[:400] or "deployed by hand"
+    return act(
+        request,
+        lambda: deployments.deploy(version, _own_scope(request, version), why=why, by=request.user),
+        done=f"{version} serves now what it learned from.",
+        then=reverse("mlops:version", args=[pk]),
+    )
+
+
+def _own_scope(request: Request, version: ModelVersion) -> Scope:
+    subject = _subject(request, version)
+    if subject is None:
+        raise Refused("no_subject", f"{version} did not learn from one sensor or asset of yours.", 422)
+    if Deployment.objects.in_service().filter(version=version).exists():
+        raise Refused("serves_already", f"{version} is in service already.", 409)
+    return Scope.of(subject)
+
+
+def _subject(request: Request, version: ModelVersion) -> Sensor | Asset | None:
+    """What a version learned from, if the user may see it."""
+    found = subject_of(version)
+    rows = Sensor.objects if isinstance(found, Sensor) else Asset.objects
+    return found if found and rows.visible_to(request.user).filter(pk=found.pk).exists() else None
 
 
 @require_safe

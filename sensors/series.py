@@ -17,6 +17,7 @@ from sensors import places, summary
 from sensors.arrays import numpy_cursor
 from sensors.errors import Refused
 from sensors.models import HourlySummary, Reading, Sensor
+from sensors.models.limited import lines
 from sensors.summary import Hours
 from sensors.timescale.rebuild import HOUR_US
 from sensors.wall_clock import in_address
@@ -95,7 +96,7 @@ class Series:
             "times": _iso(self.times),
             "values": self.values.tolist(),
             "doubted": self.doubted.as_json(),
-            "limits": [(name.split("_")[0], at) for name, at in self.sensor.limits._asdict().items() if at is not None],
+            "limits": lines(self.sensor.limits),
         }
 
 

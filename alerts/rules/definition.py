@@ -119,7 +119,7 @@ class Definition:
 
 def of_sensor(sensor: Sensor) -> Definition:
     """The limits a sensor has by itself."""
-    return Definition((_condition(sensor, sensor.limits),))
+    return Definition((condition(sensor, sensor.limits),))
 
 
 def of_rule(rule: Rule, conditions: Sequence[ConditionRow]) -> Definition:
@@ -128,7 +128,7 @@ def of_rule(rule: Rule, conditions: Sequence[ConditionRow]) -> Definition:
     if rule.weekdays or rule.time_of_day:
         schedule = Schedule(tuple(sorted(rule.weekdays)), rule.time_of_day, str(rule.asset.site.timezone))
     return Definition(
-        tuple(_condition(row.sensor, row.limits) for row in conditions),
+        tuple(condition(row.sensor, row.limits) for row in conditions),
         rule.duration_seconds * SECOND_US,
         rule.hysteresis_percent / 100,
         rule.combination == Rule.Combination.ALL,
@@ -137,7 +137,8 @@ def of_rule(rule: Rule, conditions: Sequence[ConditionRow]) -> Definition:
     )
 
 
-def _condition(sensor: Sensor, limits: Limits) -> Condition:
+def condition(sensor: Sensor, limits: Limits) -> Condition:
+    """A sensor beyond these limits, for as long as its readings count."""
     if sensor.cadence_seconds is None:
         gap = float(GAP_SECONDS)
     else:

@@ -75,10 +75,10 @@ def held(definition: Definition, series: Sequence[Series]) -> list[Held]:
 
 
 def rows_of(definition: Definition, series: Sequence[Series]) -> Rows:
-    times = np.unique(np.concatenate([timestamps for timestamps, _ in series] or [EMPTY[0]]))
+    times = _merged([timestamps for timestamps, _ in series])
     last = times[-1] if len(times) else 0
     ends = [_too_old(condition, own[0], last) for condition, own in zip(definition.conditions, series, strict=True)]
-    merged = np.unique(np.concatenate([times, *ends]))
+    merged = _merged([times, *ends])
     states = [
         _at(merged, *_states(definition, condition, own), condition.gap_us)
         for condition, own in zip(definition.conditions, series, strict=True)
@@ -96,6 +96,13 @@ def rows_of(definition: Definition, series: Sequence[Series]) -> Rows:
         _alarmed(definition, states) & beyond & in_turn,
         turns,
     )
+
+
+def _merged(columns: Sequence[NDArray[np.int64]]) -> NDArray[np.int64]:
+    """Every time once, in order. The columns are sorted already, which a stable sort makes use of and `unique` not."""
+    times = np.sort(np.concatenate([EMPTY[0], *columns]), kind="stable")
+    once: NDArray[np.int64] = times[np.append(True, times[1:] != times[:-1])[: len(times)]]
+    return once
 
 
 def _turns(definition: Definition, times: NDArray[np.int64], is_reading: Mask) -> NDArray[np.int64]:
@@ -160,18 +167,19 @@ def _alarmed(definition: Definition, states: list[tuple[Mask, Mask, Mask]]) -> M
 def stretches(definition: Definition, series: Sequence[Series], rows: Rows, goes_on: bool = False) -> list[Held]:
     """The stretches in these rows; if the definition `goes_on`, it held before the first of them already."""
     begins, ends = _runs(rows.kept, rows.turns)
-    lasting = _lasting(definition, rows, rows.beyond)
-    alarms = _lasting(definition, rows, rows.alarmed)
+    firsts = _first_within(_lasting(definition, rows, rows.beyond), begins, ends)
+    if goes_on and len(begins) and begins[0] == 0:
+        firsts[0] = 0
+    # Most stretches are too short: nothing is done for each of those.
+    long = firsts >= 0
+    begins, ends, firsts = begins[long], ends[long], firsts[long]
+    alarms = _first_within(_lasting(definition, rows, rows.alarmed), firsts, ends)
     found = []
-    for begin, end in zip(begins.tolist(), ends.tolist(), strict=True):
-        first = begin if goes_on and begin == 0 else _first_within(lasting, begin, end)
-        if first is None:
-            continue
+    for begin, end, first, alarm in zip(*(column.tolist() for column in (begins, ends, firsts, alarms)), strict=True):
         last = begin + int(np.flatnonzero(rows.is_reading[begin:end])[-1])
-        alarm = _first_within(alarms, first, end)
         start, stop = int(rows.times[first]), int(rows.times[last])
         peak = peak_of(definition, series, start, stop)
-        alarm_at = None if alarm is None else int(rows.times[alarm])
+        alarm_at = int(rows.times[alarm]) if alarm >= 0 else None
         found.append(Held(start, stop, peak, alarm_at, goes_on=end == len(rows.times)))
     return found
 
@@ -192,9 +200,11 @@ def _lasting(definition: Definition, rows: Rows, mask: Mask) -> NDArray[np.int64
     return begins[rows.times[lasts] - rows.times[begins] >= definition.duration_us]
 
 
-def _first_within(numbers: NDArray[np.int64], begin: int, end: int) -> int | None:
-    place = int(np.searchsorted(numbers, begin))
-    return int(numbers[place]) if place < len(numbers) and numbers[place] < end else None
+def _first_within(numbers: NDArray[np.int64], begins: NDArray[np.int64], ends: NDArray[np.int64]) -> NDArray[np.int64]:
+    """For each stretch the first of these sorted numbers that lies in it, or -1."""
+    padded = np.append(numbers, np.iinfo(np.int64).max)
+    first = padded[np.searchsorted(numbers, begins)]
+    return np.where(first < ends, first, -1)
 
 
 def peak_of(definition: Definition, series: Sequence[Series], start: int, end: int) -> Peak:

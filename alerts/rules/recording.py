@@ -99,7 +99,10 @@ def _write(firing: Firing, of: Sensor | Rule, definition: Definition, held: Held
     elif firing.alert is None:
         firing.alert = _told(firing, of, definition, lifecycle.record_historical)
     elif _is_news(firing, held, was):
-        lifecycle.update(firing.alert, start=firing.start, end=firing.end, **_about(firing, of, definition))
+        # What came in late makes it longer; it goes on telling of the newest firing.
+        is_newest = firing.end >= firing.alert.last_seen_at
+        about = _about(firing, of, definition) if is_newest else _as_it_is(firing.alert)
+        lifecycle.update(firing.alert, start=firing.start, end=firing.end, **about)
         firing.alert.last_seen_at = max(firing.alert.last_seen_at, firing.end)
     now = _fields(firing)
     if is_new or was[:4] != now[:4]:
@@ -190,6 +193,10 @@ def _about(firing: Firing, of: Sensor | Rule, definition: Definition) -> dict[st
     elif zone := _zone(sensor, firing.peak_value):
         evidence["zone"] = zone
     return {"title": _title(of, sensor, side, limit, firing.peak_value), "severity": severity, "evidence": evidence}
+
+
+def _as_it_is(alert: Alert) -> dict[str, Any]:
+    return {"title": alert.title, "severity": Severity(alert.severity), "evidence": alert.evidence}
 
 
 def _passed(condition: Condition, firing: Firing) -> tuple[str, float]:

@@ -24,6 +24,7 @@ from alerts.rules.forms import Conditions, PastPeriod, RuleForm, SensorLimits, d
 from alerts.rules.recording import in_words, limits_in_words
 from sensors.errors import Refused
 from sensors.models import HAS_LIMITS, Asset, Sensor
+from sensors.models.limited import lines
 from sensors.pages import Request, act, page_of, takes_post
 from sensors.wording import for_machines
 from sensors.zones import MACHINE_CLASSES, UNIT
@@ -127,7 +128,7 @@ def _tried(request: Request, definition: Definition, period: PastPeriod) -> dict
     except Refused as refusal:
         period.add_error(None, refusal.detail)
         return {}
-    return {"tried": found, "shown": _shown(definition, found), "chart": _chart(definition, found)}
+    return {"tried": found, "shown": _shown(definition, found), "charts": _charts(definition, found)}
 
 
 def _shown(definition: Definition, found: Backtest) -> list[dict[str, Any]]:
@@ -145,17 +146,15 @@ def _shown(definition: Definition, found: Backtest) -> list[dict[str, Any]]:
     ]
 
 
-def _chart(definition: Definition, found: Backtest) -> dict[str, Any]:
-    """The first sensor over the period, its limits, and where it would have fired."""
-    first = definition.conditions[0]
-    limits = [(name.split("_")[0], at) for name, at in first.limits._asdict().items() if at is not None]
+def _charts(definition: Definition, found: Backtest) -> dict[str, Any]:
+    """Every sensor over the period, its limits, and where it would have fired."""
     spans = [(for_machines(recording.at(each.start)), for_machines(recording.at(each.end))) for each in found.found]
+    sensors = Sensor.objects.in_bulk([condition.sensor for condition in definition.conditions])
     return {
-        "sensor": Sensor.objects.get(pk=first.sensor),
         "from": for_machines(found.start),
         "to": for_machines(found.end),
-        "limits": json.dumps(limits),
         "spans": json.dumps(spans[-FIRINGS_MARKED:]),
+        "sensors": [(sensors[each.sensor], json.dumps(lines(each.limits))) for each in definition.conditions],
     }
 
 

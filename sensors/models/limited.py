@@ -38,6 +38,11 @@ class Limited(models.Model):
         return Limits(self.alarm_low, self.warn_low, self.warn_high, self.alarm_high)
 
 
+def lines(limits: Limits) -> list[tuple[str, float]]:
+    """For charts: "warn" or "alarm", and where."""
+    return [(name.split("_")[0], at) for name, at in limits._asdict().items() if at is not None]
+
+
 def require_order(limits: Limits) -> None:
     """Raises ValidationError when the limits are not in order."""
     given = [(name, limit) for name, limit in limits._asdict().items() if limit is not None]

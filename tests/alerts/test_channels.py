@@ -242,3 +242,12 @@ def test_secrets_are_encrypted_afresh_by_a_command_that_names_what_is_lost(
         settings.SECRETS_KEYS = ["new"]
         kept.refresh_from_db()
         assert secrets.decrypt(kept.secret)["url"] == receiver.url
+
+
+def test_failed_messages_are_sent_again_from_the_admin(client: Client, north: Plant, engineer: User) -> None:
+    made = message(Channel.objects.create(name="Log", kind="console"), raised(north), state="failed", attempts=1)
+    page = reverse("admin:alerts_delivery_changelist")
+    answer = client.post(page, {"action": "redrive", "_selected_action": [made.pk]}, follow=True)
+    assert "1 messages are sent again" in answer.content.decode()
+    made.refresh_from_db()
+    assert made.state == "waiting"

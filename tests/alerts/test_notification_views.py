@@ -176,6 +176,20 @@ def test_an_alert_says_who_was_told_and_who_is_next(north: Plant, engineer: User
     assert len(told(engineer)) == 1
 
 
+def test_an_alert_names_whom_nothing_reaches_after_others_were_told(
+    north: Plant, engineer: User, client: Client
+) -> None:
+    anna = person("anna", north.site)
+    User.objects.filter(pk=anna.pk).update(email="")
+    route("All", anna, engineer)
+    alert = raised(north.pump, timezone.now())
+    notify.tell(timezone.now())
+    assert len(told(engineer)) == 1
+    shown = page(client, f"/alerts/{alert.pk}/messages/")
+    assert "<strong>anna</strong>" in shown
+    assert "Nothing reaches them" in shown
+
+
 def test_a_silenced_alert_says_when_it_is_looked_at_again(north: Plant, engineer: User, client: Client) -> None:
     Silence.objects.create(site=north.site, reason="Trial run", ends_at=timezone.now() + timedelta(hours=1))
     alert = raised(north.pump, timezone.now())

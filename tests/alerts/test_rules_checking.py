@@ -109,6 +109,15 @@ def test_what_was_imported_and_goes_on_now_is_told(hot: Sensor) -> None:
     assert alert.began_at == NOW - 2 * MINUTE - 180 * SECOND
 
 
+def test_what_comes_in_late_makes_an_alert_longer_but_not_older(hot: Sensor) -> None:
+    come_in(hot, [85] * 4, NOW - 30 * MINUTE)
+    come_in(hot, [*[70] * 2, *[87] * 4], NOW)
+    come_in(hot, [84] * 4, NOW - 30 * MINUTE - 80 * SECOND)
+    alert = Alert.objects.get()
+    assert alert.began_at == NOW - 30 * MINUTE - 140 * SECOND
+    assert (alert.last_seen_at, alert.evidence["peak_value"]) == (NOW, 87)
+
+
 def test_a_late_reading_that_disproves_it_resolves_the_alert(hot: Sensor) -> None:
     times = [NOW - 60 * SECOND, NOW]
     store_batch(columns(hot, times, [85, 85]), source="test")

@@ -300,7 +300,7 @@ def test_the_inbox_is_searched_by_words_kind_and_site(operator: Client, north: P
 def test_the_overview_counts_no_further_than_anybody_reads(
     viewer: Client, north: Plant, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("alerts.views.COUNTED", 2)
+    monkeypatch.setattr("alerts.querysets.COUNTED", 2)
     alert_on(north, "First")
     alert_on(north, "Second")
     assert "<strong>2</strong> open" in text(viewer, reverse("alerts:open-panel"))

@@ -177,6 +177,7 @@ WEB = [
     Row("GET", "alerts:open-panel", EVERYBODY),
     Row("GET", "alerts:attention-panel", EVERYBODY),
     Row("GET", "alerts:critical", EVERYBODY),
+    Row("GET", "alerts:statistics", EVERYBODY),
     Row("GET", "alerts:for-asset", EVERYBODY, of="asset"),
     Row("GET", "alerts:rules", EVERYBODY),
     Row("GET", "alerts:rule", EVERYBODY, of="rule"),
@@ -327,6 +328,7 @@ WEB = [
     Row("GET", "mlops:version", SENDERS, of="modelversion"),
     Row("POST", "mlops:train", ENGINEERS, answers=302, send=lambda things: {"sensor": things["sensor"].pk}),
     Row("POST", "mlops:train", ENGINEERS, answers=302, send=lambda things: {"asset": things["asset"].pk}),
+    Row("POST", "mlops:deploy", ENGINEERS, of="modelversion", answers=302),
     Row("POST", "mlops:evict", ENGINEERS, of="deployment", answers=302),
     Row("POST", "mlops:withdraw", ENGINEERS, of="deployment", answers=302, send=lambda _: {"why": "It cries wolf."}),
     # No MLflow runs in these tests; and what would change something is not passed through.
@@ -425,6 +427,7 @@ API = [
     ),
     Row("GET", "api:firing-list", EVERYBODY),
     Row("GET", "api:alert-list", EVERYBODY),
+    Row("GET", "api:alert-statistics", EVERYBODY),
     Row("GET", "api:alert-detail", EVERYBODY, of="alert"),
     Row("POST", "api:alert-acknowledge", OPERATORS, of="alert"),
     Row("POST", "api:alert-snooze", OPERATORS, of="alert", send=lambda _: in_an_hour()),

@@ -28,6 +28,7 @@ from mlops.detectors import robust
 from mlops.models import Purpose
 from mlops.registry import figures, loading, versions
 from mlops.registry.artifact import ModelArtifact
+from mlops.subjects import name_of
 from sensors.models import Asset, Sensor, Site
 site = Site.objects.create(name="Works", timezone="Europe/Berlin")
 pump = Asset.objects.create(site=site, name="Pump P-101")
@@ -44,6 +45,9 @@ for version in made:
     if version == made[1]:
         (Path(settings.MLFLOW_ARTIFACT_ROOT) / version.path).unlink()
     loading.load(in_service)
+for _ in range(2):
+    versions.log_model(artifact, name=name_of(sensors[1], Purpose.SENSOR_ANOMALY), purpose=Purpose.SENSOR_ANOMALY,
+                       site=site, example=np.array([[1.0]]))
 whole = deployments.deploy(made[0], Scope(kind="vibration", site=site), why="lowest error in validation")
 loading.load(whole)
 figures.pass_on()
@@ -91,6 +95,18 @@ def test_a_versions_page_fits_and_says_what_it_served(page: Page) -> None:
     expect(page.get_by_role("heading", name="works pump v1")).to_be_visible()
     expect(page.get_by_role("row", name=re.compile("every vibration sensor"))).to_contain_text("In service")
     assert_nothing_sticks_out(page)
+
+
+def test_a_challenger_is_let_serve_by_a_button_on_its_page(page: Page) -> None:
+    challengers = page.get_by_role("region", name="Versions").get_by_role("link", name=re.compile(r"sensor-\d+ v"))
+    page.goto("/models/")
+    challengers.nth(0 if page.viewport_size == {"width": 390, "height": 844} else 1).click()
+    page.get_by_text("Let it serve works.p101.vibration").click()
+    assert_nothing_sticks_out(page)
+    page.get_by_label("Why").fill("It saw the last fault.")
+    page.get_by_role("button", name="Deploy").click()
+    expect(page.get_by_text("serves now what it learned from")).to_be_visible()
+    expect(page.get_by_role("row", name=re.compile("works.p101.vibration"))).to_contain_text("In service")
 
 
 def test_an_admin_finds_the_model_in_mlflows_own_pages(page: Page) -> None:

@@ -161,7 +161,7 @@ def test_a_sender_of_200_mb_reads_the_refusal_instead_of_a_broken_connection(pla
     assert (answer.status, json.loads(answer.read())["code"]) == (413, "body_too_large")
 
 
-@pytest.mark.parametrize("words", ["granian", "worker@", "background@", "valkey-server", "/bin/postgres "])
+@pytest.mark.parametrize("words", ["granian", "worker@", "background@", "messages@", "valkey-server", "/bin/postgres "])
 def test_a_killed_program_comes_back_and_the_heart_beats_again(platform: Platform, words: str) -> None:
     killed = platform.program(words)
     children = killed.children(recursive=True)
@@ -172,7 +172,8 @@ def test_a_killed_program_comes_back_and_the_heart_beats_again(platform: Platfor
         health = platform.health()
         if health["status"] != "ok":
             return False
-        beats = [health["checks"][program]["seconds_since_heartbeat"] for program in ("worker", "background")]
+        programs = ("worker", "background", "messages")
+        beats = [health["checks"][program]["seconds_since_heartbeat"] for program in programs]
         return max(beats) < time.monotonic() - killed_at - 1
 
     wait_until(recovered, RECOVER_SECONDS)

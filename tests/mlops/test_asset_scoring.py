@@ -21,9 +21,9 @@ from mlops.detectors.asset_ensemble import AssetEnsemble
 from mlops.detectors.base import Frame
 from mlops.grid import Grid
 from mlops.models import Anomaly, Deployment, ModelVersion, Purpose, UnscoredStretch
-from mlops.registry import copies, loading
+from mlops.registry import copies, figures, loading
 from mlops.registry.artifact import ModelArtifact, digest, packed
-from sensors import outbox
+from sensors import outbox, valkey
 from sensors.ingest import store_batch
 from sensors.models import Pending, Reading, ReadingBatch, Sensor, SensorFault
 from tests.conftest import Plant, make_user
@@ -73,10 +73,12 @@ def artifact(features: tuple[str, ...]) -> ModelArtifact:
 
 
 @pytest.fixture(autouse=True)
-def worker(settings: LazySettings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def worker(settings: LazySettings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     settings.MODEL_CACHE = tmp_path
     monkeypatch.setattr(loading, "memory", copies.Memory())
     monkeypatch.setattr(loading, "_failures", {})
+    yield
+    valkey.client().delete(figures.TROUBLE)
 
 
 @pytest.fixture
@@ -220,12 +222,15 @@ def test_late_readings_that_explain_an_event_set_it_aside(north: Plant, served: 
     assert Anomaly.objects.get().circumstances == Anomaly.Circumstances.WITHDRAWN
 
 
-def test_a_model_that_cannot_bear_the_rows_stops_nothing(north: Plant) -> None:
+def test_a_model_that_cannot_bear_the_rows_stops_nothing_and_is_seen_to_fail(north: Plant) -> None:
     good = artifact((north.temperature.sensor_id, north.vibration.sensor_id))
-    serve(north, ModelArtifact(**{**vars(good), "model": Broken()}))
+    deployment = serve(north, ModelArtifact(**{**vars(good), "model": Broken()}))
     play(north)
     drain()
     assert not Anomaly.objects.filter(asset__isnull=False).exists()
+    trouble = figures.troubles()[deployment.pk]
+    assert trouble["reason"] == "pump v1 fails on the readings of its asset"
+    assert trouble["served_by"] == "what watches its sensors one by one"
 
 
 class Broken:

@@ -58,10 +58,10 @@ def test_a_model_that_cannot_be_loaded_is_seen_on_the_page_and_in_health(
 ) -> None:
     figures.trouble(deployed.pk, "its file is missing", "the built-in detector")
     page = text(engineer, MODELS)
-    assert "Not loaded" in page
+    assert "Not serving" in page
     assert "its file is missing; the built-in detector serves instead" in page
-    health.record_heartbeat(health.WORKER)
-    health.record_heartbeat(health.BACKGROUND)
+    for program in (health.WORKER, health.BACKGROUND, health.MESSAGES):
+        health.record_heartbeat(program)
     valkey.client().set(asking.ALIVE, "1", ex=asking.ALIVE_SECONDS)
     answer = health.report()
     assert (answer["status"], answer["checks"]["models"]) == ("degraded", {"state": "degraded", "not_loaded": 1})

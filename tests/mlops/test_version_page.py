@@ -15,7 +15,8 @@ from django.urls import reverse
 from mlops import asset_training, cards, deployments, pictures
 from mlops.deployments import Scope
 from mlops.grid import Grid
-from mlops.models import ModelVersion, Purpose
+from mlops.models import Deployment, ModelVersion, Purpose
+from mlops.subjects import name_of
 from mlops.training import Trained
 from tests.alerts.test_views import text
 from tests.conftest import Plant
@@ -138,3 +139,40 @@ def test_the_models_page_lists_versions_and_leads_to_their_cards(
     page = text(client, reverse("mlops:models"))
     assert reverse("mlops:version", args=[version.pk]) in page
     assert "Registered" in page
+
+
+def challenger(plant: Plant, name: str, purpose: Purpose = Purpose.SENSOR_ANOMALY) -> ModelVersion:
+    return ModelVersion.objects.create(
+        name=name, version=2, purpose=purpose, site=plant.site, sha256="ab" * 32, size_bytes=2048
+    )
+
+
+@pytest.mark.parametrize("purpose", list(Purpose))
+def test_an_engineer_lets_a_challenger_serve_what_it_learned_from(
+    client: Client, north: Plant, people: dict[str, User], purpose: Purpose
+) -> None:
+    of = north.temperature if purpose == Purpose.SENSOR_ANOMALY else north.pump
+    version = challenger(north, name_of(of, purpose), purpose)
+    assert f"Let it serve {of}" in page_of(client, people, version)
+    answer = client.post(reverse("mlops:deploy", args=[version.pk]), {"why": "It saw the last fault."}, follow=True)
+    assert f"{version} serves now what it learned from." in answer.content.decode()
+    row = Deployment.objects.in_service().get()
+    assert (row.version, row.sensor or row.asset, row.by, row.why) == (
+        version, of, people["engineer"], "It saw the last fault."
+    )  # fmt: skip
+    answer = client.post(reverse("mlops:deploy", args=[version.pk]), {"why": "Again."}, follow=True)
+    assert f"{version} is in service already." in answer.content.decode()
+
+
+def test_what_learned_from_no_one_thing_or_from_another_site_is_not_deployed(
+    client: Client, north: Plant, south: Plant, people: dict[str, User]
+) -> None:
+    of_many = challenger(north, "temperatures")
+    theirs = challenger(south, name_of(south.temperature, Purpose.SENSOR_ANOMALY))
+    foreign = ModelVersion.objects.create(name=theirs.name, version=3, purpose=theirs.purpose, sha256="0", size_bytes=1)
+    for version in (of_many, foreign):
+        assert "Let it serve" not in page_of(client, people, version)
+        answer = client.post(reverse("mlops:deploy", args=[version.pk]), {"why": "test"}, follow=True)
+        assert "did not learn from one sensor or asset of yours" in answer.content.decode()
+    assert client.post(reverse("mlops:deploy", args=[theirs.pk])).status_code == 404
+    assert not Deployment.objects.exists()
