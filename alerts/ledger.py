@@ -42,7 +42,13 @@ class Slot(NamedTuple):
 class Message:
     delivery: Delivery
     count: int = 0
+    stored: tuple[datetime, int, int | None] | None = None
     items: dict[int, str] = field(default_factory=dict)
+
+    @property
+    def state(self) -> tuple[datetime, int, int | None]:
+        """What a further alert may change of it."""
+        return self.delivery.due_at, self.delivery.severity, self.delivery.site_id
 
 
 @dataclass
@@ -68,7 +74,8 @@ class Ledger:
         ledger = cls()
         for row in unsent.annotate(count=ITEMS):
             slot = Slot(row.person_id, row.channel_id, row.kind, row.group_key)
-            ledger.waiting[slot] = Message(row, row.count)
+            ledger.waiting[slot] = message = Message(row, row.count)
+            message.stored = message.state
         recent = Q(state__in=[State.WAITING, State.SENDING]) | Q(state=State.SENT, sent_at__gt=now - HOUR)
         counted = Delivery.objects.filter(recent, person__isnull=False, severity__lt=Severity.CRITICAL)
         counted = counted.exclude(kind=Delivery.Kind.TEST).order_by()
@@ -120,9 +127,9 @@ class Ledger:
         """Store what was added; returns how many messages are new or changed."""
         touched = [message for message in self.waiting.values() if message.items]
         begun = [message.delivery for message in touched if message.delivery.pk is None]
-        joined = [message.delivery for message in touched if message.delivery.pk is not None]
+        changed = [message.delivery for message in touched if message.stored not in (None, message.state)]
         Delivery.objects.bulk_create(begun)
-        Delivery.objects.bulk_update(joined, ["due_at", "severity", "site"])
+        Delivery.objects.bulk_update(changed, ["due_at", "severity", "site"])
         rows = [
             DeliveryItem(delivery=message.delivery, alert_id=alert, reason=reason, added_at=now)
             for message in touched
