@@ -82,7 +82,9 @@ def raise_alert(
 
 
 def _newest(dedup_key: str) -> Alert | None:
-    return Alert.objects.filter(dedup_key=dedup_key, historical=False).order_by("-opened_at", "-pk").first()
+    # Locked: what somebody resolves at this moment does not go on, and its cause opens another one.
+    rows = Alert.objects.select_for_update().filter(dedup_key=dedup_key, historical=False)
+    return rows.order_by("-opened_at", "-pk").first()
 
 
 def _goes_on(newest: Alert) -> bool:
@@ -137,9 +139,9 @@ def _go_on(
         alert.opened_at, alert.resolved_at = alert.began_at, alert.last_seen_at
     elif comes_back:
         alert.normal_since = None
-        if was == State.RESOLVED or (was == State.SNOOZED and rises):
-            alert.state, alert.resolved_at, alert.snoozed_until = State.OPEN, None, None
-    if not alert.historical and (rises or alert.state != was):
+    if not alert.historical and ((was == State.RESOLVED and comes_back) or (was == State.SNOOZED and rises)):
+        alert.state, alert.resolved_at, alert.snoozed_until = State.OPEN, None, None
+    if not alert.is_resolved and (rises or alert.state != was):
         alert.notify_at = timezone.now()
     alert.save()
     if was == State.RESOLVED and alert.state == State.OPEN:

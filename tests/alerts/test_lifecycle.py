@@ -1,10 +1,12 @@
 """What happens to an alert between its first reading and the day it is settled."""
 
+from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
 from django.contrib.auth.models import User
+from django.db import connection, transaction
 from django.utils import timezone
 
 from alerts import lifecycle, returning
@@ -13,6 +15,7 @@ from alerts.models import Alert, Severity, State, Transition
 from sensors.errors import Refused
 from sensors.models import Pending, ReadingBatch
 from tests.conftest import Plant
+from tests.locks import wait_until_waiting
 from tests.mlops.test_scoring import store
 
 MINUTE = timedelta(minutes=1)
@@ -57,6 +60,15 @@ def test_what_gets_worse_wakes_it_at_once(north: Plant, now: datetime, operator:
     alert.refresh_from_db()
     assert (alert.state, alert.severity, alert.snoozed_until) == (State.OPEN, Severity.CRITICAL, None)
     assert steps(alert)[-1] == "more_severe"
+
+
+def test_what_is_judged_to_be_worse_by_the_same_readings_wakes_it_too(
+    north: Plant, now: datetime, operator: Actor
+) -> None:
+    alert = lifecycle.snooze(raised(north, now), operator, now + 60 * MINUTE)
+    lifecycle.update(alert, title="Hot", severity=Severity.HIGH, evidence={}, start=now, end=now)
+    alert.refresh_from_db()
+    assert (alert.state, alert.snoozed_until) == (State.OPEN, None)
 
 
 @pytest.mark.parametrize("hours", [-1, 0, 24 * 7 + 1])
@@ -194,3 +206,24 @@ def test_an_alert_without_a_sensor_is_left_to_its_own(north: Plant, now: datetim
     after(north, now - 60 * MINUTE, 30)
     returning.look(now)
     assert Alert.objects.get().state == State.OPEN
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_cause_that_is_seen_while_its_alert_is_resolved_opens_another_one(
+    north: Plant, now: datetime, operator: Actor
+) -> None:
+    first = raised(north, now)
+
+    def again() -> Alert:
+        try:
+            return raised(north, now + MINUTE)
+        finally:
+            connection.close()
+
+    with ThreadPoolExecutor() as threads:
+        with transaction.atomic():
+            lifecycle.resolve(first, operator)
+            seen = threads.submit(again)
+            wait_until_waiting(1, seen)
+        second = seen.result(10)
+    assert (second.pk != first.pk, second.state) == (True, State.OPEN)
