@@ -32,6 +32,8 @@ State = Delivery.State
 LEASE, CLAIM = timedelta(seconds=60), 5
 # So many threads of a process send by one channel at once: a receiver that hangs holds up these, and no other channel.
 SENDERS = 2
+# And so many by all channels that are one site's: whatever hangs there, others have threads left.
+SENDERS_OF_SITE = 6
 # A turn ends after this long, so that a channel with a long queue lets others have the thread.
 TURN_SECONDS = 5.0
 # Temporary failures: eight attempts within half a day to a day. Half of each wait is fixed, the other half is chance:
@@ -43,7 +45,7 @@ PATIENCE = timedelta(days=1)
 URGENCY = ("-severity", "due_at", "pk")
 
 _lock = threading.Lock()
-_senders: Counter[int] = Counter()
+_senders: Counter[tuple[str, int]] = Counter()
 
 
 def waited_for() -> list[int]:
@@ -83,14 +85,16 @@ def deliver_by(channel_pk: int) -> int:
 
 @contextmanager
 def _place(channel_pk: int) -> Iterator[bool]:
+    site = Channel.objects.filter(pk=channel_pk).values_list("site", flat=True).first()
+    most = {("channel", channel_pk): SENDERS} | ({} if site is None else {("site", site): SENDERS_OF_SITE})
     with _lock:
-        is_free = _senders[channel_pk] < SENDERS
-        _senders[channel_pk] += is_free
+        is_free = all(_senders[place] < number for place, number in most.items())
+        _senders.update(dict.fromkeys(most, int(is_free)))
     try:
         yield is_free
     finally:
         with _lock:
-            _senders[channel_pk] -= is_free
+            _senders.subtract(dict.fromkeys(most, int(is_free)))
 
 
 def _due(now: datetime) -> DeliveryQuerySet:

@@ -6,6 +6,7 @@ import json
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import ExitStack
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -485,3 +486,14 @@ def test_nothing_is_sent_when_its_lease_is_nearly_over(north: Plant, receiver: W
     with opened(made.channel) as send, time_machine.travel(now + timedelta(seconds=51), tick=False):
         delivery._deliver(claimed, send)
     assert (state_of(made)[0], receiver.posted) == (Sent.SENDING, [])
+
+
+def test_channels_of_one_site_that_hang_leave_threads_to_others(north: Plant, receiver: Web) -> None:
+    own = [hook(receiver, north.site, name=f"Hook {number}") for number in range(4)]
+    everywhere = hook(receiver, name="Everywhere")
+    with ExitStack() as held:
+        taken = [held.enter_context(delivery._place(channel.pk)) for channel in own for _ in range(delivery.SENDERS)]
+        assert sum(taken) == delivery.SENDERS_OF_SITE
+        assert held.enter_context(delivery._place(everywhere.pk))
+    with delivery._place(own[-1].pk) as is_free:
+        assert is_free
