@@ -17,7 +17,7 @@ from django.db.models import Q, QuerySet
 from django.utils import timezone
 
 from alerts.models import Channel, Delivery, Severity
-from alerts.transports import PermanentFailure
+from alerts.transports import NotTakenNow, PermanentFailure
 from sensors import valkey
 
 logger = logging.getLogger(__name__)
@@ -50,7 +50,7 @@ def _circuit(channel_pk: int) -> _Circuit:
         fail_max=BREAKER_FAILURES,
         reset_timeout=BREAKER_SECONDS,
         # What is wrong with one message says nothing against the channel.
-        exclude=[PermanentFailure],
+        exclude=[PermanentFailure, NotTakenNow],
         state_storage=storage,
         throw_new_error_on_trip=False,
     )

@@ -22,7 +22,7 @@ from alerts.channel_health import Refusing
 from alerts.messages import NotNeeded
 from alerts.models import Alert, Channel, Contact, Delivery, Severity
 from alerts.querysets import DeliveryQuerySet
-from alerts.transports import Failure, NotSetUp, PermanentFailure, Send, opened
+from alerts.transports import Failure, Message, NotSetUp, NotTakenNow, PermanentFailure, Send, network, opened
 from sensors.models import Site
 
 logger = logging.getLogger(__name__)
@@ -40,6 +40,7 @@ ATTEMPTS = 8
 FIRST_WAIT, FACTOR, LONGEST_WAIT = timedelta(seconds=30), 4, timedelta(hours=10)
 # Of a channel that is down attempts do not count, but for no longer than this.
 PATIENCE = timedelta(days=1)
+URGENCY = ("-severity", "due_at", "pk")
 
 _lock = threading.Lock()
 _senders: Counter[int] = Counter()
@@ -110,7 +111,7 @@ def _claim(channel_pk: int) -> tuple[Channel, list[Delivery]]:
         )
         rows, most = _allowed(channel, _due(now).filter(channel=channel), now)
         rows = rows.select_related("person", "site").select_for_update(skip_locked=True, of=("self",))
-        claimed = list(rows.order_by("-severity", "due_at", "pk")[:most])
+        claimed = list(rows[:most])
         Delivery.objects.filter(pk__in=[row.pk for row in claimed]).update(
             state=State.SENDING, attempts=F("attempts") + 1, lease_until=now + LEASE
         )
@@ -123,12 +124,17 @@ def _claim(channel_pk: int) -> tuple[Channel, list[Delivery]]:
 
 
 def _allowed(channel: Channel, rows: DeliveryQuerySet, now: datetime) -> tuple[DeliveryQuerySet, int]:
-    """What of the due messages may be tried, and how many at once. A test is tried always: somebody waits for it."""
+    """What of the due messages may be tried, in order, and how many at once.
+
+    A test is tried always: somebody waits for it.
+    """
+    rows = rows.order_by(*URGENCY)
     tests, paused = rows.filter(kind=Delivery.Kind.TEST), bool(channel.paused_until and channel.paused_until > now)
     if not channel.enabled or paused or channel_health.is_open(channel.pk, now):
         return tests, CLAIM
     if channel.paused_until or channel_health.is_on_trial(channel.pk):
-        return rows, 1
+        # One that was tried in vain may be what is wrong; it must not speak for the others again and again.
+        return rows.order_by("attempts", "due_at", "pk"), 1
     mine = Delivery.objects.filter(channel=channel)
     lately = mine.filter(sent_at__gt=now - timedelta(minutes=1)).count()
     room = channel.per_minute - lately - mine.filter(state=State.SENDING, lease_until__gt=now).count()
@@ -139,13 +145,16 @@ def _allowed(channel: Channel, rows: DeliveryQuerySet, now: datetime) -> tuple[D
 
 def _deliver(delivery: Delivery, send: Send) -> None:
     """One attempt at one message, and its outcome in its row."""
+    if delivery.lease_until is None or delivery.lease_until < timezone.now() + timedelta(seconds=network.SEND_SECONDS):
+        # Those before it took too long (a name server that hangs is not cut off): somebody else may have it soon.
+        return
     if delivery.attempts > ATTEMPTS:
         # It was never marked: whoever sent it has died of it, or with it, each time.
         _fail(delivery, delivery.error or "its sender was interrupted again and again")
         return
     channel, was_on_trial = delivery.channel, channel_health.is_on_trial(delivery.channel_id)
     try:
-        message, to = messages.compose(delivery), _address(delivery)
+        message, to = _composed(delivery)
         with channel_health.trying(channel.pk):
             send(message, to)
     except NotNeeded as reason:
@@ -159,12 +168,24 @@ def _deliver(delivery: Delivery, send: Send) -> None:
         _mark(delivery, State.FAILED, error=str(failure))
     except PermanentFailure as failure:
         _fail(delivery, str(failure))
+    except NotTakenNow as failure:
+        _try_again(delivery, failure, str(failure))
     except Exception as error:
         _failed_for_now(delivery, error)
     else:
         kept = {"subject": message.subject, "body": messages.as_kept(message)}
         _mark(delivery, State.SENT, sent_at=timezone.now(), error="", **kept)
         channel_health.succeeded(channel, was_on_trial=was_on_trial)
+
+
+def _composed(delivery: Delivery) -> tuple[Message, str]:
+    """What to send, and where to. Raises NotNeeded and failures, none of which speaks against the channel."""
+    try:
+        return messages.compose(delivery), _address(delivery)
+    except (NotNeeded, Failure):
+        raise
+    except Exception as error:
+        raise NotTakenNow(_detail(delivery, error)) from error
 
 
 def _address(delivery: Delivery) -> str:
@@ -182,23 +203,30 @@ def _address(delivery: Delivery) -> str:
 
 
 def _failed_for_now(delivery: Delivery, error: Exception) -> None:
-    channel = delivery.channel
-    if isinstance(error, Failure | secrets.Unreadable):
-        detail = str(error)
-    else:
-        # The text of an unknown error may hold addresses with tokens; it is for the log.
-        logger.error("message not sent", exc_info=error, extra={"delivery": delivery.pk, "channel": channel.pk})
-        detail = f"unexpected failure ({type(error).__name__}); the log has more"
+    channel, detail = delivery.channel, _detail(delivery, error)
     was_down = channel.paused_until is not None
     channel_health.failed(channel, detail)
     if was_down and channel.failing_since and timezone.now() - channel.failing_since < PATIENCE:
         # Not the message's fault. At one attempt it stays, because further alerts may join what has none.
         delivery.attempts = max(1, delivery.attempts - 1)
+    _try_again(delivery, error, detail)
+    channel_health.line_up(channel)
+
+
+def _try_again(delivery: Delivery, error: Exception, detail: str) -> None:
     if delivery.attempts >= ATTEMPTS or delivery.kind == Delivery.Kind.TEST:
         _fail(delivery, detail)
-        return
-    _put_off(delivery, _next_attempt(delivery, error), detail)
-    channel_health.line_up(channel)
+    else:
+        _put_off(delivery, _next_attempt(delivery, error), detail)
+
+
+def _detail(delivery: Delivery, error: Exception) -> str:
+    if isinstance(error, Failure | secrets.Unreadable):
+        return str(error)
+    # The text of an unknown error may hold addresses with tokens; it is for the log.
+    about = {"delivery": delivery.pk, "channel": delivery.channel_id}
+    logger.error("message not sent", exc_info=error, extra=about)
+    return f"unexpected failure ({type(error).__name__}); the log has more"
 
 
 def _next_attempt(delivery: Delivery, error: Exception) -> datetime:
@@ -244,7 +272,8 @@ def _raise_alert_of(delivery: Delivery, error: str) -> None:
         return
     now = timezone.now()
     lifecycle.raise_alert(
-        dedup_key=_alert_key(channel),
+        # One a site: what it says of an address is not for others to read.
+        dedup_key=f"{_alert_key(channel)}{site.pk}",
         site=site,
         kind=Alert.Kind.SYSTEM,
         title=f"Messages by {channel} cannot be delivered",
@@ -256,7 +285,7 @@ def _raise_alert_of(delivery: Delivery, error: str) -> None:
 
 
 def _alert_key(channel: Channel) -> str:
-    return f"channel:{channel.pk}"
+    return f"channel:{channel.pk}:"
 
 
 def redrive(rows: DeliveryQuerySet, actor: lifecycle.Actor = lifecycle.PLATFORM) -> int:
@@ -278,5 +307,5 @@ def redrive(rows: DeliveryQuerySet, actor: lifecycle.Actor = lifecycle.PLATFORM)
 
 
 def _settle(channel: Channel, actor: lifecycle.Actor) -> None:
-    for alert in Alert.objects.filter(dedup_key=_alert_key(channel)).unresolved():
+    for alert in Alert.objects.filter(dedup_key__startswith=_alert_key(channel)).unresolved():
         lifecycle.resolve(alert, actor, "Its messages are sent again.")

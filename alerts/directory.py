@@ -73,7 +73,8 @@ class Directory:
         """The channels by which a person is told about a site; none when nothing reaches them."""
         key = person.pk, site_id
         if key not in self._ways:
-            chosen = [pk for pk in person.contacts if self.serves(pk, site_id)]
+            # What reached people one by one may have become a place since.
+            chosen = [pk for pk in person.contacts if self.serves(pk, site_id) and self.channels[pk].is_personal]
             # Without an address of their own nobody is reached by e-mail, unless they gave one for the channel.
             fallback = [pk for pk in self.email if self.serves(pk, site_id)][:1] if person.email else []
             self._ways[key] = chosen or fallback

@@ -5,6 +5,7 @@ after somebody has acknowledged, snoozed or resolved it. Steps pass quiet hours 
 expects them.
 """
 
+import logging
 import time
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -20,7 +21,11 @@ from alerts.ledger import Ledger, Slot, Target
 from alerts.models import Alert, Delivery, Escalation, State, Transition
 from sensors.alone import alone
 
+logger = logging.getLogger(__name__)
+
 BATCH = 200
+# What cannot be seen to is tried again after this long.
+AFTER_FAILURE = timedelta(minutes=1)
 TURN_SECONDS = 2.0
 MAX_REASON = 300
 
@@ -85,12 +90,22 @@ def _climb_some(now: datetime) -> int:
     known = Circumstances.load(alerts, now)
     known.ladders = ladders.load({row.policy_id for row in rows}, now)
     ledger = Ledger.held(map(known.group_key, alerts), now)
-    notes = [note for row in rows for note in _take(row, known, ledger, now)]
+    notes = [note for row in rows for note in _try_to_take(row, known, ledger, now)]
     if ledger.write(now):
         nudge.deliver()
     Transition.objects.bulk_create(notes)
     Escalation.objects.bulk_update(rows, ["round", "step", "next_at", "ended_at"])
     return len(rows)
+
+
+def _try_to_take(row: Escalation, known: Circumstances, ledger: Ledger, now: datetime) -> list[Transition]:
+    """One that fails does not keep others from going on."""
+    try:
+        return _take(row, known, ledger, now)
+    except Exception:
+        logger.exception("a step of an escalation fails", extra={"escalation": row.pk})
+        row.next_at = now + AFTER_FAILURE
+        return []
 
 
 def _take(row: Escalation, known: Circumstances, ledger: Ledger, now: datetime) -> list[Transition]:

@@ -59,9 +59,12 @@ def _of_interest(delivery: Delivery) -> list[DeliveryItem]:
     rows = delivery.items.select_related("alert__site", "alert__asset", "alert__sensor")
     if person is not None:
         rows = rows.filter(alert__in=Alert.objects.visible_to(person))
+    if delivery.channel.site_id is not None:
+        # It may have become another site's since the message was written.
+        rows = rows.filter(alert__site=delivery.channel.site_id)
     items = sorted(rows, key=lambda item: (item.alert.is_resolved, -item.alert.severity, item.pk))
     if not items:
-        raise NotNeeded("none of its alerts is for this person any more")
+        raise NotNeeded("none of its alerts is for this person or place any more")
     _require_wanted(Kind(delivery.kind), [State(item.alert.state) for item in items])
     return items
 
@@ -112,8 +115,9 @@ def _kind(delivery: Delivery, items: list[DeliveryItem]) -> str:
 def _item(item: DeliveryItem, delivery: Delivery) -> dict[str, Any]:
     alert = item.alert
     person: User | None = delivery.person
-    unseen = alert.state in (State.OPEN, State.SNOOZED)
-    may = person is not None and unseen and person.has_perm("alerts.acknowledge_alert")
+    # In a room others would acknowledge by it.
+    unseen = delivery.channel.is_personal and alert.state in (State.OPEN, State.SNOOZED)
+    may = unseen and person is not None and person.has_perm("alerts.acknowledge_alert")
     return {
         "id": alert.pk,
         "title": alert.title,

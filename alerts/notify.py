@@ -4,9 +4,10 @@ be looked at has `notify_at`, and the look decides who still has to hear of it.
 A message that is lost, a look that comes twice or late change nothing: what somebody was told of is in the rows.
 """
 
+import logging
 import time
 from collections import defaultdict
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from django.db import transaction
 from django.db.models import Count, F, Q
@@ -16,10 +17,14 @@ from alerts import escalation, nudge
 from alerts.circumstances import Circumstances
 from alerts.ledger import Ledger, Target
 from alerts.models import Alert, Delivery, DeliveryItem, Escalation, Severity, State
-from alerts.routing import DIGEST, QUIET, explain, explain_settled
+from alerts.routing import DIGEST, QUIET, Explanation, explain, explain_settled
 from sensors.alone import alone
 
+logger = logging.getLogger(__name__)
+
 Kind = Delivery.Kind
+# What cannot be decided is looked at again after this long.
+AFTER_FAILURE = timedelta(minutes=1)
 BATCH = 500
 # A task ends after this long, so that others have their turn; what is left is announced again.
 TURN_SECONDS = 2.0
@@ -71,7 +76,7 @@ def _tell_of_open(
     for alert in alerts:
         if not _needs_telling(alert):
             continue
-        found = explain(alert, known, ledger, now)
+        found = _explained(alert, known, ledger, now)
         for line in found.lines:
             if line.at is not None:
                 ledger.add(alert, line.slot, line.at, line.reason, now)
@@ -83,6 +88,15 @@ def _tell_of_open(
     # Those that run already go on.
     Escalation.objects.bulk_create(escalations, ignore_conflicts=True)
     return heard, again
+
+
+def _explained(alert: Alert, known: Circumstances, ledger: Ledger, now: datetime) -> Explanation:
+    """One that cannot be decided does not keep others from being told."""
+    try:
+        return explain(alert, known, ledger, now)
+    except Exception:
+        logger.exception("nobody can be told of an alert", extra={"alert": alert.pk})
+        return Explanation(held="It cannot be seen who is told.", look_again=now + AFTER_FAILURE)
 
 
 def _needs_telling(alert: Alert) -> bool:
@@ -133,7 +147,9 @@ def _release(settled: list[Alert], known: Circumstances, now: datetime) -> None:
     severe = {alert.asset_id for alert in settled if alert.asset_id and alert.severity >= Severity.HIGH}
     below = [pk for pk in known.parents if severe.intersection(known.above(pk)[1:])] if severe else []
     if below:
-        untold = Alert.objects.filter(asset__in=below, state=State.OPEN, told_severity=None, historical=False)
+        never = Q(state=State.OPEN, told_severity=None)
+        worse = Q(state__in=[State.OPEN, State.ACKNOWLEDGED], severity__gt=F("told_severity"))
+        untold = Alert.objects.filter(never | worse, asset__in=below, historical=False)
         untold.filter(notify_at=None).update(notify_at=now)
 
 

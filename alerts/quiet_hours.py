@@ -29,7 +29,11 @@ def moment(day: date, clock: time, zone: tzinfo) -> datetime:
     '2026-10-25T00:30:00+00:00'
     """
     naive = datetime.combine(day, clock)
-    found = instants(naive, zone)
+    try:
+        found = instants(naive, zone)
+    except OverflowError:
+        # Somebody may type the year 1 or 9999.
+        return naive.replace(tzinfo=UTC)
     return found[0] if found else _jump(naive, zone)
 
 

@@ -5,10 +5,11 @@ from datetime import datetime
 
 from django.contrib.auth.models import User
 from django.db import transaction
+from django.db.models import Q
 from django.utils import timezone
 
 from alerts import nudge
-from alerts.models import Alert, Silence, State
+from alerts.models import Alert, Escalation, Silence
 from sensors import live
 from sensors.errors import Refused
 from sensors.models import Asset
@@ -44,9 +45,10 @@ def end(silence: Silence, by: User | None = None) -> Silence:
         silence = Silence.objects.select_for_update().get(pk=silence.pk)
         if silence.ends_at <= now:
             return silence
+        until = silence.ends_at
         silence.starts_at, silence.ends_at, silence.ended_by = min(silence.starts_at, now), now, by
         silence.save(update_fields=["starts_at", "ends_at", "ended_by"])
-        _look_again(silence.site_id, now)
+        _look_again(silence.site_id, until, now)
     return silence
 
 
@@ -64,10 +66,15 @@ def end_of(source: str) -> None:
         end(silence)
 
 
-def _look_again(site_id: int, now: datetime) -> None:
-    """At alerts that wait for the end of a silence: another one may keep them quiet still."""
-    waiting = Alert.objects.filter(site=site_id, state=State.OPEN, notify_at__gt=now)
-    waiting.update(notify_at=now)
+def _look_again(site_id: int, until: datetime, now: datetime) -> None:
+    """At alerts and escalations that wait for the end of a silence: another one may keep them quiet still.
+
+    Also at those that somebody looks at just now, who knows only that the silence lasts `until`: they are waited for.
+    """
+    Alert.objects.filter(site=site_id, notify_at__isnull=False).update(notify_at=now)
+    running = Escalation.objects.running().filter(Q(next_at=until) | Q(next_at__lte=now), alert__site=site_id)
+    held = [row.pk for row in running.order_by("pk").select_for_update(of=("self",)) if row.next_at == until]
+    Escalation.objects.filter(pk__in=held).update(next_at=now)
     nudge.tell()
     live.publish("alerts", site_id=site_id)
 

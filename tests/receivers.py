@@ -90,10 +90,13 @@ def web(*answers: int | tuple[int, dict[str, str]], port: int = 0) -> Iterator[W
 
 @dataclass
 class MailServer:
-    """What was received, in order. `reply` is what is answered to every mail, unless it is empty."""
+    """What was received, in order. `reply` is what is answered to every mail, unless it is empty; the mailbox `full`
+    takes nothing for now.
+    """
 
     port: int
     reply: str = ""
+    full: str = ""
     mails: list[Mail] = field(default_factory=list)
     connections: int = 0
 
@@ -103,6 +106,14 @@ class MailServer:
         self.connections += 1
         session.host_name = name
         return replies
+
+    async def handle_RCPT(  # noqa: N802
+        self, server: SMTP, session: Session, envelope: Envelope, address: str, options: list[str]
+    ) -> str:
+        if address == self.full:
+            return "452 mailbox full"
+        envelope.rcpt_tos.append(address)
+        return "250 OK"
 
     async def handle_DATA(  # noqa: N802
         self, server: SMTP, session: Session, envelope: Envelope

@@ -21,6 +21,7 @@ from sensors.api.annotations import AwareDateTimeField
 from sensors.api.plant import CheckedSerializer
 from sensors.api.scoped import IdFilter, KnownRequest, PeriodFilterSet, SiteScopedViewSet
 from sensors.models import Limits
+from sensors.wall_clock import OUT_OF_TIME, in_our_time
 from sensors.wording import for_machines
 
 # An answer lists so many; the count is of all.
@@ -87,6 +88,12 @@ class PeriodSerializer(serializers.Serializer[Any]):
             "from": AwareDateTimeField(required=False),
             "to": AwareDateTimeField(required=False),
         }
+
+    def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
+        for name in ("from", "to"):
+            if name in attrs and not in_our_time(attrs[name]):
+                raise serializers.ValidationError({name: OUT_OF_TIME}, "out_of_time")
+        return attrs
 
 
 class TrialSerializer(PeriodSerializer):

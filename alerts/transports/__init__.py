@@ -27,6 +27,10 @@ class TemporaryFailure(Failure):
         self.retry_after_seconds = retry_after_seconds
 
 
+class NotTakenNow(TemporaryFailure):
+    """The way works, but this one message did not go through, a full mailbox for example: others will."""
+
+
 class PermanentFailure(Failure):
     """The same again would fail again: somebody has to change something."""
 

@@ -15,6 +15,8 @@ from alerts.transports import Message, PermanentFailure, Send, TemporaryFailure,
 
 # What Apprise's plug-ins write into the log of a refusal: "... error=403."
 STATUS = re.compile(r"error[ =:]+(\d{3})\b")
+# ... and when an address is not one that the service could reach: "There were no Pushover targets to notify."
+NOBODY = re.compile(r"\bno (\S+ ){0,3}(targets|recipients|topics|channels|rooms)\b", re.IGNORECASE)
 TRUNCATE = "truncate"
 _here = threading.local()
 
@@ -43,6 +45,8 @@ def _notify(name: str, url: str, title: str, body: str) -> None:
     if taken:
         return
     statuses = [int(status) for text in heard for status in STATUS.findall(text)]
+    if not statuses and any(NOBODY.search(text) for text in heard):
+        raise PermanentFailure(f"{name} cannot reach this address")
     if not statuses:
         raise TemporaryFailure(f"{name} does not answer")
     if 400 <= statuses[-1] < 500 and statuses[-1] not in (408, 425, 429):

@@ -10,7 +10,7 @@ from django.conf import settings
 from django.core.mail import EmailMultiAlternatives, get_connection
 
 from alerts.models import Channel
-from alerts.transports import Message, NotSetUp, PermanentFailure, Send, TemporaryFailure, network
+from alerts.transports import Message, NotSetUp, NotTakenNow, PermanentFailure, Send, TemporaryFailure, network
 
 NO_SERVER = "no mail server is set; see EMAIL_URL"
 
@@ -39,6 +39,8 @@ def opened(channel: Channel) -> Iterator[Send]:
                 send(message, to)
             except (smtplib.SMTPException, OSError) as error:
                 raise _failure(error) from error
+            except ValueError as error:
+                raise PermanentFailure("this is not an e-mail address") from error
 
         try:
             yield send_or_say
@@ -81,4 +83,8 @@ def _failure(error: Exception) -> PermanentFailure | TemporaryFailure:
     text = said.decode(errors="replace") if isinstance(said, bytes) else str(said)
     detail = f"the mail server says {code} {' '.join(text.split())[:200]}"
     lasting = code >= 500 and not isinstance(error, smtplib.SMTPAuthenticationError | smtplib.SMTPConnectError)
-    return PermanentFailure(detail) if lasting else TemporaryFailure(detail)
+    if lasting:
+        return PermanentFailure(detail)
+    # A full mailbox or greylisting is no reason to keep everybody else waiting.
+    of_one = isinstance(error, smtplib.SMTPRecipientsRefused)
+    return NotTakenNow(detail) if of_one else TemporaryFailure(detail)

@@ -23,6 +23,8 @@ CONNECT_SECONDS = 5
 SEND_SECONDS = 10
 # Translates to an IPv4 address (RFC 6052), which may be one of our own network.
 NAT64 = ip_network("64:ff9b::/96")
+# Like private networks, though deprecated (RFC 3879); Python takes them for public ones.
+SITE_LOCAL = ip_network("fec0::/10")
 
 _here = threading.local()
 
@@ -103,7 +105,7 @@ def require_public(host: str) -> None:
         raise PermanentFailure("only addresses of the internet can be reached") from error
     if any(address in network for network in map(ip_network, settings.WEBHOOK_ALLOW_PRIVATE)):
         return
-    if not address.is_global or address.is_multicast or address.is_reserved:
+    if not address.is_global or address.is_multicast or address.is_reserved or address in SITE_LOCAL:
         what = "is not an address of the public internet; WEBHOOK_ALLOW_PRIVATE can allow its network"
         raise PermanentFailure(f"{address} {what}")
 

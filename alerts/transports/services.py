@@ -5,13 +5,14 @@ Apprise has addresses that run programs, write files, read configurations or sen
 addresses like webhooks (transports.network).
 """
 
+import re
 from typing import NamedTuple
-from urllib.parse import parse_qsl, urlsplit
+from urllib.parse import unquote
 
 # Stands in an address for that of the person who is told.
 TO = "{to}"
-# Files and configurations of this machine, and waits of Apprise's own.
-REFUSED_PARTS = {"attach", "config", "keyfile", "key_file", "pgpkey", "retry", "wait", "template", "emojis"}
+# Files and configurations of this machine, waits of Apprise's own, and redirects.
+REFUSED_PARTS = {"attach", "config", "keyfile", "key_file", "pgpkey", "retry", "wait", "template", "emojis", "redirect"}
 
 
 class Service(NamedTuple):
@@ -77,5 +78,11 @@ def of(url: str) -> Service | None:
     ('ntfy', None, None)
     """
     scheme = url.partition("://")[0].lower() if "://" in url else ""
-    names = {name.strip().lower().lstrip("+-:") for name, _ in parse_qsl(urlsplit(url).query, keep_blank_values=True)}
-    return None if names & REFUSED_PARTS else SERVICES.get(scheme)
+    return None if _options(url) & REFUSED_PARTS else SERVICES.get(scheme)
+
+
+def _options(url: str) -> set[str]:
+    """As Apprise reads them: after the first question mark, also behind a #, and parted by & or ;."""
+    parts = re.split("[&;?]", url.partition("?")[2])
+    names = (unquote(part.partition("=")[0].replace("+", " ")) for part in parts)
+    return {name.strip().lower().lstrip("+-: ") for name in names}

@@ -99,6 +99,18 @@ def test_a_service_that_hangs_is_cut_off(north: Plant, receiver: Web, monkeypatc
     assert (state_of(made)[0], made.error) == (Sent.WAITING, "no complete answer within 0.6 s")
 
 
+def test_an_address_that_nobody_could_have_says_nothing_against_the_service(
+    north: Plant, people: dict[str, User]
+) -> None:
+    channel = service("msgbird://" + "a" * 25 + "/15551230000/{to}")
+    Contact.objects.create(person=people["operator"], channel=channel, address="nonsense")
+    made = message(channel, raised(north), person=people["operator"])
+    delivery.deliver_due()
+    assert state_of(made) == (Sent.FAILED, 1, "SMS by MessageBird cannot reach this address")
+    channel.refresh_from_db()
+    assert channel.failing_since is None
+
+
 def test_an_sms_is_one_line(north: Plant, monkeypatch: pytest.MonkeyPatch) -> None:
     told: list[tuple[str, str]] = []
     monkeypatch.setattr(apprise, "_notify", lambda name, url, title, body: told.append((title, body)))
@@ -136,3 +148,22 @@ def test_every_scheme_of_the_table_is_one_of_apprise() -> None:
     from apprise.manager_plugins import NotificationManager
 
     assert [name for name in apprise.services.SERVICES if name not in NotificationManager()] == []
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        "?attach=/etc/passwd",
+        "#?attach=/x",
+        "?a=1;attach=/x",
+        "?a=1&%61ttach=/x",
+        "?+attach=/x",
+        "?Wait=9",
+        "?redirect=yes",
+    ],
+)
+def test_options_that_read_files_wait_or_follow_are_refused_however_they_are_written(options: str) -> None:
+    """Each is one to Apprise, too."""
+    url = f"ntfy://host/topic{options}"
+    assert apprise._library().Apprise.instantiate(url) is not None
+    assert apprise.services.of(url) is None

@@ -16,11 +16,11 @@ from django.contrib.auth.models import User
 from django.db import connection
 from django.utils import timezone
 
-from alerts import channel_health, delivery, lifecycle, secrets
+from alerts import channel_health, delivery, lifecycle, messages, secrets
 from alerts.models import Alert, Channel, Delivery, Severity, State
-from alerts.transports import network
+from alerts.transports import network, opened
 from sensors.models import Site
-from tests.conftest import Plant
+from tests.conftest import Plant, make_plant
 from tests.receivers import MailServer, Web, mail_server, web
 
 MINUTE = timedelta(minutes=1)
@@ -195,7 +195,7 @@ def test_what_a_mail_server_says_decides(
 ADDRESSES = [
     *("127.0.0.1", "10.0.0.1", "172.16.5.4", "192.168.1.1", "169.254.169.254", "100.64.0.1", "0.0.0.0"),
     *("224.0.0.1", "240.0.0.1", "255.255.255.255", "::1", "fe80::1%eth0", "fc00::1", "::ffff:10.0.0.1", "ff02::1"),
-    *("64:ff9b::7f00:1", "2002:7f00:1::", "198.18.0.1"),
+    *("64:ff9b::7f00:1", "2002:7f00:1::", "198.18.0.1", "fec0::1"),
 ]
 
 
@@ -411,3 +411,77 @@ def test_without_a_mail_server_the_log_says_so_and_nobody_is_alerted(
     delivery.deliver_due()
     assert state_of(made) == (Sent.FAILED, 1, "no mail server is set; see EMAIL_URL")
     assert not Alert.objects.filter(kind=Alert.Kind.SYSTEM).exists()
+
+
+@pytest.mark.parametrize("trouble", ["a full mailbox", "no address", "a text that cannot be made"])
+def test_one_message_that_cannot_be_sent_does_not_stop_the_channel_for_others(
+    north: Plant, mails: MailServer, people: dict[str, User], trouble: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mails.full = people["operator"].email if trouble == "a full mailbox" else ""
+    if trouble == "no address":
+        User.objects.filter(pk=people["operator"].pk).update(email="olga@example.com\nBcc: all@example.com")
+    channel = Channel.objects.create(name="Mail", kind="email")
+    start = timezone.now()
+    with time_machine.travel(start, tick=False):
+        stuck = message(channel, raised(north), person=people["operator"], severity=Severity.CRITICAL)
+    if trouble == "a text that cannot be made":
+        compose = messages.compose
+        monkeypatch.setattr(messages, "compose", lambda row: compose(row) if row.pk != stuck.pk else 1 / 0)
+    for minute in range(16):
+        with time_machine.travel(start + minute * MINUTE, tick=False):
+            delivery.deliver_due()
+    with time_machine.travel(start + 16 * MINUTE, tick=False):
+        made = message(channel, raised(north, "loud"), person=people["technician"])
+        delivery.deliver_due()
+    assert state_of(made)[0] == Sent.SENT
+    assert state_of(stuck)[0] == (Sent.FAILED if trouble == "no address" else Sent.WAITING)
+    channel.refresh_from_db()
+    assert (channel.failing_since, channel.paused_until) == (None, None)
+
+
+def test_a_paused_channel_is_tried_with_what_was_not_tried_in_vain(north: Plant, receiver: Web) -> None:
+    now = timezone.now()
+    channel = hook(receiver, failing_since=now - 20 * MINUTE, paused_until=now - MINUTE)
+    message(channel, raised(north), severity=Severity.CRITICAL, attempts=1, due_at=now - 2 * MINUTE)
+    fresh = message(channel, raised(north, "loud"), severity=Severity.LOW, due_at=now - MINUTE)
+    assert delivery._claim(channel.pk)[1] == [fresh]
+
+
+def test_members_of_one_site_do_not_read_what_fails_at_another(north: Plant, local: None) -> None:
+    south = make_plant("South")
+    with web(404) as receiver:
+        channel = hook(receiver)
+        for plant in (north, south):
+            message(channel, raised(plant, plant.site.name))
+        delivery.deliver_due()
+        found = Alert.objects.filter(kind=Alert.Kind.SYSTEM)
+        assert sorted(found.values_list("site__name", "occurrences")) == [("North", 1), ("South", 1)]
+        receiver.answers[:] = [(200, {})]
+        delivery.redrive(Delivery.objects.filter(channel=channel))
+    assert not found.unresolved().exists()
+
+
+def test_a_channel_that_became_another_sites_is_not_told_of_the_first_ones_alerts(north: Plant, receiver: Web) -> None:
+    channel = hook(receiver, north.site)
+    made = message(channel, raised(north))
+    Channel.objects.filter(pk=channel.pk).update(site=make_plant("South").site)
+    delivery.deliver_due()
+    assert (state_of(made)[0], receiver.posted) == (Sent.CANCELLED, [])
+
+
+def test_a_room_gets_no_link_by_which_somebody_else_would_acknowledge(
+    north: Plant, receiver: Web, people: dict[str, User]
+) -> None:
+    """The channel reached people one by one when the message was written."""
+    message(hook(receiver), raised(north), person=people["operator"])
+    delivery.deliver_due()
+    assert b"by-link" not in receiver.posted[0].body
+
+
+def test_nothing_is_sent_when_its_lease_is_nearly_over(north: Plant, receiver: Web) -> None:
+    """Another one would send it at the same time."""
+    made = message(hook(receiver), raised(north))
+    ((claimed,), now) = delivery._claim(made.channel_id)[1], timezone.now()
+    with opened(made.channel) as send, time_machine.travel(now + timedelta(seconds=51), tick=False):
+        delivery._deliver(claimed, send)
+    assert (state_of(made)[0], receiver.posted) == (Sent.SENDING, [])

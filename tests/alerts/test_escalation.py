@@ -1,6 +1,7 @@
 """More people are told while nobody acknowledges."""
 
 from datetime import UTC, date, datetime, time, timedelta
+from typing import Any
 
 import pytest
 from django.contrib.auth.models import User
@@ -219,3 +220,40 @@ class Steps(TestCase):
             taken += [(cast.index(row.person), row.due_at) for row in rows.order_by("pk")]
             rows.update(state=Delivery.State.SENT, attempts=1, sent_at=now)
         assert taken == [step for step in expected if step[1] < over]
+
+
+def test_a_rota_that_begins_at_the_end_of_the_calendar_stops_nobody(north: Plant, anna: User) -> None:
+    rota = Schedule.objects.create(name="Typo", timezone="Europe/Berlin")
+    turns = Rotation.objects.create(schedule=rota, starts_on=date(1, 1, 1), hand_over=time(0), every="day")
+    RotationMember.objects.create(rotation=turns, person=anna, position=0)
+    Rotation.objects.create(schedule=rota, starts_on=date(9999, 12, 31), hand_over=time(23))
+    route("All", anna, policy=policy((5, rota)))
+    raised(north.pump, NOW)
+    pass_by(6)
+    assert when(anna) == [5]
+
+
+def test_an_alert_that_cannot_be_decided_keeps_nobody_else_from_being_told(
+    north: Plant, anna: User, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As a mistake of ours would; each is looked at again a minute later."""
+    route("All", anna, policy=policy((5, anna)))
+    bad, good = raised(north.pump, NOW, cause="odd"), raised(north.pump, NOW)
+    for module, name in ((notify, "explain"), (escalation, "_take")):
+        right = getattr(module, name)
+
+        def wrong(row: Any, *rest: Any, right: Any = right) -> Any:
+            if bad.pk == (row.pk if isinstance(row, Alert) else row.alert_id):
+                raise ArithmeticError
+            return right(row, *rest)
+
+        monkeypatch.setattr(module, name, wrong)
+    Escalation.objects.create(alert=bad, policy=EscalationPolicy.objects.get(), began_at=NOW, next_at=NOW)
+    notify.tell(NOW)
+    escalation.climb(NOW)
+    assert escalation.climb(NOW) == 0
+    bad.refresh_from_db()
+    good.refresh_from_db()
+    assert (bad.told_severity, bad.notify_at) == (None, NOW + MINUTE)
+    assert good.told_severity == Severity.HIGH
+    assert Escalation.objects.get(alert=bad).next_at == NOW + MINUTE

@@ -375,3 +375,21 @@ def test_looking_costs_the_same_queries_whatever_the_number_of_alerts(north: Pla
             notify.tell(NOW)
         counts.append(len(queries))
     assert counts[0] == counts[1] <= 45
+
+
+def test_what_got_worse_while_its_machine_spoke_for_it_is_told_afterwards(north: Plant, anna: User) -> None:
+    route("All", anna)
+    bearing = component(north, "Bearing")
+    known = raised(bearing, NOW, Severity.HIGH)
+    notify.tell(NOW)
+    parent = raised(north.pump, NOW, Severity.CRITICAL)
+    raised(bearing, NOW, Severity.CRITICAL)
+    notify.tell(NOW)
+    known.refresh_from_db()
+    assert known.told_severity == Severity.HIGH
+    lifecycle.resolve(parent)
+    Alert.objects.filter(pk=parent.pk).update(notify_at=NOW + MINUTE)
+    notify.tell(NOW + MINUTE)
+    notify.tell(NOW + MINUTE)
+    known.refresh_from_db()
+    assert known.told_severity == Severity.CRITICAL

@@ -226,3 +226,10 @@ def test_the_api_refuses_sensors_of_other_assets(api: APIClient, north: Plant, s
     for sensor in (other, south.temperature):
         sent = {"asset": north.pump.pk, "name": "Hot", "conditions": [{"sensor": sensor.pk, "warn_high": 80}]}
         assert api.post("/api/v1/rules/", sent, format="json").status_code == 400
+
+
+@pytest.mark.parametrize("end", ["from", "to"])
+def test_a_backtest_at_the_end_of_the_calendar_is_refused(api: APIClient, north: Plant, end: str) -> None:
+    rule = {"asset": north.pump.pk, "name": "Hot", "conditions": [{"sensor": north.temperature.pk, "warn_high": 80}]}
+    answer = api.post("/api/v1/rules/backtest/", {"rule": rule, end: "0001-01-01T00:00:00Z"}, format="json")
+    assert (answer.status_code, answer.json()["errors"][0]["code"]) == (400, "out_of_time")

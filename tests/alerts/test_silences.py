@@ -1,23 +1,27 @@
 """Silenced alerts stay in the inbox and are told when the silence is over."""
 
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 
 import pytest
 import time_machine
 from django.contrib.auth.models import User
 from django.core.exceptions import ValidationError
+from django.db import connection, transaction
 from django.test import Client
 from hypothesis import given
 from hypothesis import strategies as st
 
-from alerts import notify, silences
-from alerts.models import Alert, Severity, Silence
+from alerts import escalation, notify, silences
+from alerts.models import Alert, Escalation, Route, Severity, Silence
 from maintenance import work_orders
 from maintenance.models import Verdict
 from sensors.errors import Refused
 from sensors.models import Asset
+from tests.alerts.test_escalation import policy
 from tests.alerts.told import of, person, raised, route, told
 from tests.conftest import Plant
+from tests.locks import wait_until_waiting
 
 NOW = datetime(2026, 3, 4, 10, tzinfo=UTC)
 HOUR = timedelta(hours=1)
@@ -90,6 +94,45 @@ def test_ending_a_silence_early_tells_what_waited_for_it_unless_another_one_runs
     assert Alert.objects.get(asset=fan).notify_at == NOW + 3 * HOUR
     everything.refresh_from_db()
     assert (everything.ends_at, everything.ended_by) == (NOW + HOUR, anna)
+
+
+def test_ending_a_silence_early_goes_on_with_the_escalation_that_waited_for_it(north: Plant, anna: User) -> None:
+    Route.objects.update(policy=policy((5, anna)))
+    raised(north.pump, NOW)
+    notify.tell(NOW)
+    quiet = silence(north, 5)
+    escalation.climb(NOW + HOUR)
+    assert told(anna, "escalation") == []
+    with time_machine.travel(NOW + 2 * HOUR, tick=False):
+        silences.end(quiet, anna)
+        escalation.climb()
+    assert [row.due_at for row in told(anna, "escalation")] == [NOW + 2 * HOUR]
+
+
+@pytest.mark.django_db(transaction=True)
+def test_ending_a_silence_waits_for_whoever_still_believes_in_it(north: Plant, anna: User) -> None:
+    quiet, alert = silence(north, 5), raised(north.pump, NOW)
+    climbs = Escalation.objects.create(alert=alert, policy=policy((5, anna)), began_at=NOW, next_at=NOW + HOUR / 2)
+
+    def end() -> None:
+        try:
+            silences.end(quiet, anna)
+        finally:
+            connection.close()
+
+    with time_machine.travel(NOW + HOUR, tick=False), ThreadPoolExecutor() as threads:
+        with transaction.atomic():
+            # As tell() and climb() do, which have read before that the silence runs.
+            Alert.objects.select_for_update().get()
+            Escalation.objects.select_for_update().get()
+            ends = threads.submit(end)
+            wait_until_waiting(1, ends)
+            Alert.objects.update(notify_at=quiet.ends_at)
+            Escalation.objects.update(next_at=quiet.ends_at)
+        ends.result(10)
+    alert.refresh_from_db()
+    climbs.refresh_from_db()
+    assert (alert.notify_at, climbs.next_at) == (NOW + HOUR, NOW + HOUR)
 
 
 def test_what_is_silenced_does_not_speak_for_what_is_below_it(north: Plant, anna: User) -> None:
