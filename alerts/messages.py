@@ -115,10 +115,9 @@ def _kind(delivery: Delivery, items: list[DeliveryItem]) -> str:
 def _item(item: DeliveryItem, delivery: Delivery) -> dict[str, Any]:
     alert = item.alert
     person: User | None = delivery.person
-    unseen = alert.state in (State.OPEN, State.SNOOZED)
     # In a room others would acknowledge by it.
-    is_theirs = unseen and delivery.channel.is_personal
-    may = person is not None and is_theirs and person.has_perm("alerts.acknowledge_alert")
+    unseen = delivery.channel.is_personal and alert.state in (State.OPEN, State.SNOOZED)
+    may = unseen and person is not None and person.has_perm("alerts.acknowledge_alert")
     return {
         "id": alert.pk,
         "title": alert.title,

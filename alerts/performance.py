@@ -38,10 +38,10 @@ LIMITS = {
     "top_share": Limit(0.01, 0.05, "1 % to 5 % at most; of few alarms always more"),
     "chattering": Limit(0, 0, "none"),
     "stale": Limit(4, 4, "fewer than 5 on any day"),
-    "critical_share": Limit(0.05, 0.05, "about 5 %"),
+    "critical_share": Limit(0.01, 0.05, "less than 1 % of four severities; of few alarms always more"),
 }
-# Below 200 alarms ten causes are more than 5 % of them even when each comes once.
-ENOUGH_FOR_TOP = 200
+# Below 200 alarms ten causes are more than 5 % of them even when each comes once; below 100 one is more than 1 %.
+ENOUGH_FOR_TOP, ENOUGH_FOR_CRITICAL = 200, 100
 PERIODS = {1: "day", 7: "7 days", 30: "30 days", 90: "90 days", 366: "year"}
 
 
@@ -102,6 +102,7 @@ def performance(request: Request) -> HttpResponse:
 def figures(load: Load) -> list[Figure]:
     """What the page shows of a site, each figure beside its limit."""
     top = load.top_share if load.alarms >= ENOUGH_FOR_TOP else None
+    critical = load.critical_share if load.alarms >= ENOUGH_FOR_CRITICAL else None
     most = load.most_in_ten_minutes
     return [
         _figure("Alarms an hour, on average", f"{load.per_hour:.2f}", load.per_hour, "per_hour"),
@@ -112,7 +113,7 @@ def figures(load: Load) -> list[Figure]:
         _figure("Share of the ten most frequent causes", _percent(load.top_share), top, "top_share"),
         _figure("Chattering causes", str(load.chattering), load.chattering, "chattering"),
         _figure("Stale alerts, on the worst day", str(load.stale), load.stale, "stale"),
-        _figure("Share of critical alerts", _percent(load.critical_share), load.critical_share, "critical_share"),
+        _figure("Share of critical alerts", _percent(load.critical_share), critical, "critical_share"),
         Figure("Time to acknowledge, median", _lasting(load.acknowledged_median), "", ""),
         Figure("Time to acknowledge, 95 % within", _lasting(load.acknowledged_p95), "", ""),
     ]
