@@ -272,6 +272,8 @@ OUTBOX_CONSUMERS = {
     "watch": "sensors.profiles.hear",
     "summarise": "sensors.summary.summarise",
 }
+# Who is told at once that batches wait; the others find them within a second.
+OUTBOX_URGENT = ("score",)
 
 AUTHENTICATION_BACKENDS = [
     "django.contrib.auth.backends.ModelBackend",

@@ -32,6 +32,7 @@ def broken_query(batches: list[ReadingBatch]) -> None:
 def consumers(settings: LazySettings) -> None:
     seen.clear()
     settings.OUTBOX_CONSUMERS = {"test": f"{__name__}.consumer", "broken": f"{__name__}.broken_query"}
+    settings.OUTBOX_URGENT = ("test",)
 
 
 def batch(source: str = "test", mode: ReadingBatch.Mode = LIVE, consumer: str = "test", accepted: int = 1) -> Pending:
