@@ -62,8 +62,8 @@ _piece_readings: dict[tuple[str, Mode], int] = {}
 def nudge() -> None:
     """Ask the workers to look now at the live part of the outbox that somebody waits for.
 
-    Never raises: a lost nudge is made up for by the sweep, which is soon enough for history and for other consumers. Each
-    look costs 8 ms whatever it finds, so that a few large ones take a fraction of what many small ones would.
+    Never raises: a lost nudge is made up for by the sweep, which is soon enough for history and for other consumers.
+    Each look costs 8 ms whatever it finds, so that a few large ones take a fraction of what many small ones would.
     """
     for consumer in settings.OUTBOX_URGENT:
         _nudge(consumer, Mode.LIVE)
