@@ -7,6 +7,7 @@ urlpatterns = [
     path("", views.work_orders, name="work-orders"),
     path("due/", views.due_panel, name="due-panel"),
     path("assets/<int:pk>/", views.for_asset, name="for-asset"),
+    path("assets/<int:pk>/foretold/", views.foretold, name="foretold"),
     path("assets/<int:pk>/new/", views.open_for_asset, name="open-for-asset"),
     path("alerts/<int:pk>/", views.for_alert, name="for-alert"),
     path("alerts/<int:pk>/open/", views.open_for_alert, name="open-for-alert"),

@@ -1,10 +1,15 @@
+from datetime import datetime
+from typing import Annotated
+
+import msgspec
 from django.contrib.auth.decorators import permission_required
 from django.http import HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.utils import timezone
-from django.views.decorators.http import require_http_methods, require_safe
+from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
 from alerts.models import Alert
+from maintenance import foretelling
 from maintenance import work_orders as orders
 from maintenance.forms import Closing, LogEntry, NewWorkOrder
 from maintenance.models import MaintenanceLog, Verdict, WorkOrder
@@ -12,6 +17,15 @@ from sensors.models import Asset
 from sensors.pages import Request, act, live_page, page_of, takes_post
 
 PANEL_ROWS = 8
+Moment = Annotated[datetime, msgspec.Meta(tz=True)]
+
+
+class Firings(msgspec.Struct):
+    """When a rule that was tried on the past would have fired between two times."""
+
+    start: Moment
+    end: Moment
+    spans: Annotated[list[tuple[Moment, Moment]], msgspec.Meta(max_length=300)]
 
 
 @require_safe
@@ -51,6 +65,20 @@ def for_asset(request: Request, pk: int) -> HttpResponse:
         "now": timezone.now(),
     }
     return render(request, "maintenance/_for_asset.html", context)
+
+
+@require_POST
+@permission_required("maintenance.view_verdict", raise_exception=True)
+def foretold(request: Request, pk: int) -> HttpResponse:
+    """Which faults that were found on an asset the firings of a rule would have come before; nothing is stored."""
+    asset = get_object_or_404(Asset.objects.visible_to(request.user), pk=pk)
+    try:
+        sent = msgspec.json.decode(request.POST.get("firings", ""), type=Firings)
+    except msgspec.DecodeError:
+        return HttpResponse("The firings are not a list of times.", status=422, content_type="text/plain")
+    found = foretelling.foretold(asset, sent.spans, sent.start, sent.end)
+    context = {"found": found, "asset": asset, "days": foretelling.LONGEST_LEAD.days}
+    return render(request, "maintenance/_foretold.html", context)
 
 
 @require_safe

@@ -154,8 +154,15 @@ def _charts(definition: Definition, found: Backtest) -> dict[str, Any]:
         "from": for_machines(found.start),
         "to": for_machines(found.end),
         "spans": json.dumps(spans[-FIRINGS_MARKED:]),
+        "firings": json.dumps({"firings": json.dumps(_marked(found, spans[-FIRINGS_MARKED:]))}),
         "sensors": [(sensors[each.sensor], json.dumps(lines(each.limits))) for each in definition.conditions],
     }
+
+
+def _marked(found: Backtest, spans: list[tuple[str, str]]) -> dict[str, Any]:
+    """What is asked of the faults that were found: about the time that the newest firings cover."""
+    start = spans[0][0] if len(spans) < found.count else for_machines(found.start)
+    return {"start": start, "end": for_machines(found.end), "spans": spans}
 
 
 @takes_post("alerts:rule")

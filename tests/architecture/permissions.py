@@ -95,6 +95,10 @@ def a_rule(things: Things) -> dict[str, Any]:
     }
 
 
+def no_firings(_: Things) -> dict[str, Any]:
+    return {"firings": '{"start": "2026-03-01T00:00:00Z", "end": "2026-03-02T00:00:00Z", "spans": []}'}
+
+
 def a_rule_as_json(things: Things) -> dict[str, Any]:
     return {
         "asset": things["asset"].pk,
@@ -294,6 +298,7 @@ WEB = [
     Row("GET", "maintenance:work-orders", EVERYBODY),
     Row("GET", "maintenance:due-panel", EVERYBODY),
     Row("GET", "maintenance:for-asset", EVERYBODY, of="asset"),
+    Row("POST", "maintenance:foretold", EVERYBODY, of="asset", send=no_firings),
     Row("GET", "maintenance:for-alert", EVERYBODY, of="alert"),
     Row("GET", "maintenance:open-for-asset", TECHNICIANS, of="asset"),
     Row(
