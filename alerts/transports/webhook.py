@@ -63,7 +63,7 @@ def signature(key: str, timestamp: str, body: bytes) -> str:
     """What `X-Signature` holds.
 
     >>> signature("key", "0", b"{}")
-    'sha256=2c4042df96047ae4213909d9f32ab6ea6d5ef0d6f29cba9aed2a0fff49bdc0ce'
+    'sha256=7314351dd949aa7ec06f50fc2c96e618291447672c9b7f10b49d1ce46dad00b3'
     """
     return "sha256=" + hmac.new(key.encode(), timestamp.encode() + b"." + body, hashlib.sha256).hexdigest()
 
