@@ -2,8 +2,9 @@
 
 Every sensor is read once a second and has two days behind it; fleets of more sensors are read for a shorter time, so
 that the number of readings is the same. In each fleet ten sensors leave their normal level for a while. The first
-reading of each sensor is scored beforehand, so that its baseline is there, as it is in a plant that runs; baselines
-that fall due later are learned inside the measurement. Nothing else runs: one process scores, beside PostgreSQL.
+seconds of each sensor are scored beforehand, so that its baseline is there and so are those of the readings that count
+as neighbours, as in a plant that runs; baselines that fall due later are learned inside the measurement. Nothing else
+runs: one process scores, beside PostgreSQL.
 
 The baseline is a bare read of the same rows, in pieces of the size that scoring claims.
 """
@@ -35,6 +36,7 @@ CONSTANT_WITHIN = 0.25
 HISTORY = timedelta(days=2)
 HISTORY_STEP = timedelta(minutes=10)
 PERIOD_SECONDS = 60
+SECONDS_BEFOREHAND = 5
 DISTURBED = 10
 # Away from the ends of what scoring claims at once, or some fleets' anomalies would be written twice, others' once.
 DISTURBED_AT = 0.65
@@ -153,12 +155,13 @@ def read(fleet: Fleet) -> None:
 def scored(fleet: Fleet) -> tuple[Spent, float, int]:
     """What scoring the fleet cost, the seconds of merely reading it, and the number of readings."""
     fleet.fill_the_past()
-    fleet.store(0, len(fleet.pks))
+    beforehand = SECONDS_BEFOREHAND * len(fleet.pks)
+    fleet.store(0, beforehand)
     drain()
-    fleet.store(len(fleet.pks), fleet.readings)
+    fleet.store(beforehand, fleet.readings)
     cost = spent(drain)
     _check(fleet)
-    return cost, spent(lambda: read(fleet)).seconds, fleet.readings - len(fleet.pks)
+    return cost, spent(lambda: read(fleet)).seconds, fleet.readings - beforehand
 
 
 def _check(fleet: Fleet) -> None:
