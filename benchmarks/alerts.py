@@ -157,12 +157,12 @@ def sweeps() -> dict[str, list[float]]:
     """What beat asks for every few seconds."""
     from django.utils import timezone
 
-    from alerts import lifecycle, returning, rules
+    from alerts import faults, lifecycle, returning
 
     return {
         "sweep, back to normal": milliseconds(lambda: returning.look(timezone.now()), 20),
         "sweep, end of snoozes": milliseconds(lambda: lifecycle.wake(timezone.now()), 20),
-        "sweep, faults of instruments": milliseconds(rules.pull_faults, 20),
+        "sweep, faults of instruments": milliseconds(faults.pull_faults, 20),
     }
 
 

@@ -18,14 +18,14 @@ VIEW = tuple(
     f"{app}.view_{model}"
     for app, models in {
         "sensors": (
-            *("site", "asset", "sensor", "reading", "readingbatch"),
+            *("site", "asset", "assetclass", "sensor", "reading", "readingbatch"),
             *("sensorprofile", "sensorfault", "annotation", "correction"),
         ),
         "alerts": (
             *("alert", "transition", "rule", "firing", "silence"),
             *("channel", "delivery", "route", "schedule", "escalationpolicy"),
         ),
-        "maintenance": ("workorder", "maintenancelog", "verdict"),
+        "maintenance": ("workorder", "maintenancelog", "verdict", "failuremode"),
         "mlops": ("anomaly", "baseline"),
     }.items()
     for model in models
@@ -48,6 +48,7 @@ ROLES: dict[str, Role] = {
         (
             "maintenance.add_workorder",
             "maintenance.change_workorder",
+            "maintenance.approve_workorder",
             "maintenance.add_maintenancelog",
             "maintenance.change_maintenancelog",
             "maintenance.add_verdict",

@@ -123,8 +123,8 @@ class MaintenanceLogAdmin(SiteScopedAdmin):
 
 @admin.register(Verdict)
 class VerdictAdmin(ReadOnly, SiteScopedAdmin):
-    list_display = ["given_at", "outcome", "alert", "work_order", "given_by"]
-    list_filter = ["outcome", ("alert__site", VisibleRelatedFilter)]
-    list_select_related = ["alert", "work_order", "given_by"]
-    search_fields = ["alert__title", "alert__asset__name"]
+    list_display = ["given_at", "outcome", "asset", "alert", "work_order", "given_by"]
+    list_filter = ["outcome", ("asset__site", VisibleRelatedFilter)]
+    list_select_related = ["asset", "alert", "work_order", "given_by"]
+    search_fields = ["alert__title", "asset__name"]
     date_hierarchy = "given_at"

@@ -13,7 +13,7 @@ from rest_framework.views import APIView
 
 from alerts.models import Alert
 from maintenance import work_orders
-from maintenance.models import MaintenanceLog, Verdict, WorkOrder
+from maintenance.models import MaintenanceLog, Outcome, Verdict, WorkOrder
 from sensors.api.exportable import ExportableViewSet
 from sensors.api.scoped import IdFilter, KnownRequest, PeriodFilterSet
 
@@ -73,7 +73,7 @@ class WorkOrderDetailSerializer(WorkOrderSerializer):
 
 
 class ClosingSerializer(serializers.Serializer[Any]):
-    outcome = serializers.ChoiceField(Verdict.Outcome.choices)
+    outcome = serializers.ChoiceField(Outcome.choices)
     notes = serializers.CharField(required=False, allow_blank=True, default="", max_length=5000)
 
 
@@ -90,8 +90,8 @@ class WorkOrderFilter(PeriodFilterSet):
 
 class VerdictFilter(PeriodFilterSet):
     period_field = "given_at"
-    site = IdFilter(field_name="alert__site")
-    asset = IdFilter(field_name="alert__asset")
+    site = IdFilter(field_name="asset__site")
+    asset = IdFilter()
     sensor = IdFilter(field_name="alert__sensor")
     alert = IdFilter()
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from statistics import median
 
-from maintenance.models import Verdict
+from maintenance.models import Outcome, Verdict
 from sensors.models import Asset
 
 # A firing that began longer before a fault was noticed is of something else.
@@ -50,9 +50,7 @@ def foretold(asset: Asset, firings: list[Stretch], start: datetime, end: datetim
 
 
 def _faults(asset: Asset, start: datetime, end: datetime) -> list[Stretch]:
-    rows = Verdict.objects.filter(
-        alert__asset=asset, outcome=Verdict.Outcome.FAULT_FOUND, window_start__lt=end, window_end__gt=start
-    )
+    rows = Verdict.objects.filter(asset=asset, outcome=Outcome.FAULT_FOUND, window_start__lt=end, window_end__gt=start)
     whole: dict[str, Stretch] = {}
     for row in rows.only("pk", "work_order_id", "window_start", "window_end"):
         key = f"order {row.work_order_id}" if row.work_order_id else f"verdict {row.pk}"

@@ -1,6 +1,6 @@
 from django import forms
 
-from maintenance.models import Verdict, WorkOrder
+from maintenance.models import Outcome, WorkOrder
 
 
 class LogEntry(forms.Form):
@@ -15,7 +15,7 @@ class Closing(forms.Form):
 
     outcome = forms.ChoiceField(
         label="What did you find?",
-        choices=Verdict.Outcome.choices,
+        choices=Outcome.choices,
         widget=forms.RadioSelect,
         error_messages={"required": "Choose what you found."},
     )

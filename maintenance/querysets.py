@@ -7,11 +7,15 @@ from sensors.querysets import SiteScopedQuerySet
 
 class WorkOrderQuerySet(SiteScopedQuerySet):
     def running(self) -> Self:
-        return self.filter(state__in=["open", "in_progress"])
+        return self.filter(closed_at=None)
 
     def by_due(self) -> Self:
         """The next due first; orders without a due time last, the most urgent of them first."""
         return self.order_by(F("due_at").asc(nulls_last=True), "-priority", "pk")
+
+
+class WorkOrderStepQuerySet(SiteScopedQuerySet):
+    site_path = "order__site"
 
 
 class MaintenanceLogQuerySet(SiteScopedQuerySet):
@@ -19,4 +23,4 @@ class MaintenanceLogQuerySet(SiteScopedQuerySet):
 
 
 class VerdictQuerySet(SiteScopedQuerySet):
-    site_path = "alert__site"
+    site_path = "asset__site"

@@ -12,7 +12,7 @@ from alerts.models import Alert
 from maintenance import foretelling
 from maintenance import work_orders as orders
 from maintenance.forms import Closing, LogEntry, NewWorkOrder
-from maintenance.models import MaintenanceLog, Verdict, WorkOrder
+from maintenance.models import MaintenanceLog, Outcome, WorkOrder
 from sensors.models import Asset
 from sensors.pages import Request, act, live_page, page_of, takes_post
 
@@ -156,7 +156,7 @@ def close(request: Request, pk: int) -> HttpResponse:
     if not form.is_valid():
         return _order_page(request, order, closing=form)
     # Without an alert there is nothing to judge, and the outcome is recorded nowhere.
-    outcome = Verdict.Outcome(form.cleaned_data.get("outcome", Verdict.Outcome.PLANNED_WORK))
+    outcome = Outcome(form.cleaned_data.get("outcome", Outcome.PLANNED_WORK))
     return act(
         request,
         lambda: orders.close(order, request.user, outcome, form.cleaned_data["notes"]),

@@ -10,7 +10,7 @@ from django.utils import timezone
 from alerts import lifecycle, silences
 from alerts.models import Alert, State
 from maintenance import verdicts
-from maintenance.models import MaintenanceLog, Verdict, WorkOrder
+from maintenance.models import MaintenanceLog, Outcome, WorkOrder
 from sensors import live
 from sensors.errors import Refused
 from sensors.models import Asset
@@ -83,7 +83,7 @@ def start(order: WorkOrder, by: User) -> WorkOrder:
     """
     with transaction.atomic():
         order = _locked_running(order)
-        if order.state == WorkOrder.State.OPEN:
+        if order.state != WorkOrder.State.IN_PROGRESS:
             order.state = WorkOrder.State.IN_PROGRESS
             order.started_at = timezone.now()
             order.assignee = order.assignee or by
@@ -121,7 +121,7 @@ def add_log(
     return log
 
 
-def close(order: WorkOrder, by: User, outcome: Verdict.Outcome, notes: str = "") -> WorkOrder:
+def close(order: WorkOrder, by: User, outcome: Outcome, notes: str = "") -> WorkOrder:
     """Close the order with what was found: logs `notes`, gives the verdict on its alert and resolves that.
 
     Closing again with the same outcome changes nothing, so that a phone may send twice. Raises Refused when the order
@@ -139,7 +139,7 @@ def close(order: WorkOrder, by: User, outcome: Verdict.Outcome, notes: str = "")
         order.save(update_fields=["state", "closed_at"])
         if order.alert:
             verdicts.record(order, outcome, by, at=order.closed_at)
-            reason = f"WO-{order.pk} closed: {Verdict.Outcome(outcome).label}."
+            reason = f"WO-{order.pk} closed: {Outcome(outcome).label}."
             lifecycle.resolve(order.alert, lifecycle.Actor(by), reason)
         silences.end_of(_silence_of(order))
         live.publish("work", site_id=order.site_id, asset_id=order.asset_id)

@@ -9,7 +9,7 @@ from django.db.models import Count, Max, Min, Q
 from numpy.typing import NDArray
 
 from maintenance import work_orders
-from maintenance.models import Verdict
+from maintenance.models import Outcome
 from mlops import surroundings
 from mlops.events import Event
 from mlops.models import Anomaly, ValidationPolicy
@@ -163,7 +163,7 @@ def _outcomes(rows: AnomalyQuerySet, event: Event) -> list[bool]:
     return [founded > 0 for founded in found[:REPUTATION_VERDICTS]]
 
 
-_FOUNDED = Count("alert__verdicts", filter=Q(alert__verdicts__outcome=Verdict.Outcome.FAULT_FOUND))
+_FOUNDED = Count("alert__verdicts", filter=Q(alert__verdicts__outcome=Outcome.FAULT_FOUND))
 
 
 def is_alike(score: float, other: float) -> bool:

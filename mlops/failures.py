@@ -7,7 +7,7 @@ from datetime import datetime
 import numpy as np
 from numpy.typing import NDArray
 
-from maintenance.models import Verdict
+from maintenance.models import Outcome, Verdict
 from mlops.training import us
 from sensors.models import Annotation, Asset
 
@@ -68,10 +68,10 @@ def _annotated(asset: Asset, since: datetime, now: datetime) -> Iterator[Failure
 
 
 def _found(asset: Asset, since: datetime, now: datetime) -> Iterator[Failure]:
-    verdicts = Verdict.objects.filter(alert__asset=asset, outcome=Verdict.Outcome.FAULT_FOUND)
+    verdicts = Verdict.objects.filter(asset=asset, outcome=Outcome.FAULT_FOUND)
     within = verdicts.filter(window_end__gte=since, window_start__lte=now)
     for verdict in within.select_related("alert").prefetch_related("alert__anomalies"):
-        anomalies = verdict.alert.anomalies.all()
+        anomalies = verdict.alert.anomalies.all() if verdict.alert else []
         starts = [anomaly.start for anomaly in anomalies] or [verdict.window_start]
         ends = [anomaly.end for anomaly in anomalies] or [verdict.window_start]
         over = max(verdict.window_end, *ends)

@@ -6,10 +6,10 @@ from datetime import datetime
 from django.contrib.auth.models import User
 from django.db.models import Exists, F, OuterRef, Value
 
-from maintenance.models import Verdict
+from maintenance.models import Outcome, Verdict
 from mlops.models import Anomaly
 
-FAULT = Verdict.Outcome.FAULT_FOUND
+FAULT = Outcome.FAULT_FOUND
 # The newest so many events say enough, of those with an alert and of those without.
 MOST = 5_000
 # A verdict holds until the work is done: an event that is the work itself was no fault that anybody missed, nor one
@@ -68,7 +68,7 @@ def hindsight(viewer: User, since: datetime) -> Hindsight:
     fault = Exists(Verdict.objects.filter(alert=OuterRef("alert"), outcome=FAULT))
     judged = live.filter(alert__in=Verdict.objects.values("alert")).annotate(fault=fault)
     # From the verdicts: people give few of them, and events without an alert are many.
-    event = "alert__asset__sensors__anomalies"
+    event = "asset__sensors__anomalies"
     at_the_time = {
         f"{event}__alert": None,
         f"{event}__circumstances__in": MAY_BE_MISSED,

@@ -27,6 +27,13 @@ class SiteScopedQuerySet(models.QuerySet):  # type: ignore[type-arg]
         return self.filter(**{f"{prefix}pk__in" if prefix else "pk__in": sites})
 
 
+class CatalogueQuerySet(SiteScopedQuerySet):
+    """Rows that belong to no site: everybody who is known sees them."""
+
+    def visible_to(self, user: Viewer) -> Self:
+        return self if user.is_authenticated else self.none()
+
+
 class SiteQuerySet(SiteScopedQuerySet):
     site_path = ""
 

@@ -12,7 +12,7 @@ from timezone_field import TimeZoneField
 
 from sensors import zones
 from sensors.models.limited import HAS_LIMITS, Limited, require_order
-from sensors.querysets import AssetQuerySet, SensorQuerySet, SiteQuerySet
+from sensors.querysets import AssetQuerySet, CatalogueQuerySet, SensorQuerySet, SiteQuerySet
 from sensors.units import UNIT_CHOICES, Kind
 
 
@@ -29,12 +29,33 @@ class Site(models.Model):
     name = models.CharField(max_length=100, unique=True)
     timezone = TimeZoneField(default="UTC", help_text="Times of this site are shown in this zone.")
     members = models.ManyToManyField(settings.AUTH_USER_MODEL, blank=True, related_name="sites")
+    currency = models.CharField(
+        max_length=3,
+        default="EUR",
+        validators=[RegexValidator(r"^[A-Z]{3}\Z", "Three capital letters (ISO 4217).")],
+        help_text="Costs of this site are in it (ISO 4217).",
+    )
 
     objects = SiteQuerySet.as_manager()
 
     class Meta:
         ordering = ["name"]
         permissions = [("view_all_sites", "Sees every site"), ("access_admin", "Can use the admin pages")]
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class AssetClass(models.Model):
+    """A class of assets (ISO 14224: equipment class): what is alike in them, and fails alike."""
+
+    name = models.CharField(max_length=100, unique=True)
+
+    objects = CatalogueQuerySet.as_manager()
+
+    class Meta:
+        ordering = ["name"]
+        verbose_name_plural = "asset classes"
 
     def __str__(self) -> str:
         return self.name
@@ -58,6 +79,7 @@ class Asset(models.Model):
     parent = models.ForeignKey("self", on_delete=models.PROTECT, null=True, blank=True, related_name="children")
     name = models.CharField(max_length=100)
     level = models.CharField(max_length=10, choices=Level.choices, default=Level.MACHINE)
+    asset_class = models.ForeignKey(AssetClass, on_delete=models.PROTECT, null=True, blank=True, related_name="assets")
     criticality = models.PositiveSmallIntegerField(choices=Criticality.choices, default=Criticality.MEDIUM)
     description = models.TextField(blank=True, max_length=5000)
 

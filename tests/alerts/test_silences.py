@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from alerts import escalation, notify, silences
 from alerts.models import Alert, Escalation, Route, Severity, Silence
 from maintenance import work_orders
-from maintenance.models import Verdict
+from maintenance.models import Outcome
 from sensors.errors import Refused
 from sensors.models import Asset
 from tests.alerts.test_escalation import policy
@@ -161,7 +161,7 @@ def test_work_in_progress_keeps_its_asset_quiet(north: Plant, anna: User) -> Non
         notify.tell()
         assert told(anna) == []
     with time_machine.travel(NOW + HOUR, tick=False):
-        work_orders.close(order, technician, Verdict.Outcome.NOTHING_FOUND)
+        work_orders.close(order, technician, Outcome.NOTHING_FOUND)
         notify.tell()
     assert [row.created_at for row in told(anna)] == [NOW + HOUR]
 

@@ -56,7 +56,7 @@ def make_things(name: str) -> Things:
     order = WorkOrder.objects.create(site=plant.site, asset=asset, title=f"Cool {name}", created_by=user)
     log = MaintenanceLog.objects.create(asset=asset, work_order=order, done_by=user, notes=f"Looked at {name}.")
     window = {"window_start": NOON, "window_end": NOON}
-    verdict = Verdict.objects.create(alert=alert, outcome="nothing_found", given_by=user, **window)
+    verdict = Verdict.objects.create(asset=alert.asset, alert=alert, outcome="nothing_found", given_by=user, **window)
     batch = ReadingBatch.objects.create(
         source=name, accepted=1, sensors=[sensor.pk], firsts=[NOON], lasts=[NOON], received_at=NOON
     )

@@ -40,7 +40,7 @@ def test_a_new_order_belongs_to_the_site_of_its_asset(
 ) -> None:
     assert technician.post("/admin/maintenance/workorder/add/", form(asset=north.pump.pk)).status_code == 302
     order = WorkOrder.objects.get()
-    assert (order.site, order.created_by, order.state) == (north.site, people["technician"], "open")
+    assert (order.site, order.created_by, order.state) == (north.site, people["technician"], "approved")
 
 
 def test_an_order_for_an_asset_of_another_site_is_refused(technician: Client, north: Plant, south: Plant) -> None:
@@ -51,7 +51,7 @@ def test_an_order_for_an_asset_of_another_site_is_refused(technician: Client, no
 def test_the_form_does_not_change_the_state(technician: Client, order: WorkOrder) -> None:
     technician.post(page_of(order), form(state="closed", site=0))
     order.refresh_from_db()
-    assert (order.title, order.state) == ("Oil it", "open")
+    assert (order.title, order.state) == ("Oil it", "approved")
 
 
 def test_only_people_of_visible_sites_can_be_assigned(technician: Client, order: WorkOrder, south: Plant) -> None:
@@ -104,8 +104,8 @@ def test_a_log_without_an_order_is_written_in_ones_own_name(
 @pytest.mark.parametrize(
     ("author", "state", "changed"),
     [
-        ("technician", "open", True),
-        ("engineer", "open", False),
+        ("technician", "approved", True),
+        ("engineer", "approved", False),
         ("technician", "closed", False),
     ],
 )
@@ -115,7 +115,7 @@ def test_a_log_is_rewritten_by_its_author_alone_and_only_while_the_order_runs(
     log = MaintenanceLog.objects.create(
         asset=order.asset, work_order=order, done_by=people[author], notes="Bearing dead."
     )
-    WorkOrder.objects.update(state=state)
+    WorkOrder.objects.update(state=state, closed_at=log.completion_date if state == "closed" else None)
     url = reverse("admin:maintenance_maintenancelog_change", args=[log.pk])
     sent = {"notes": "All fine.", "completion_date_0": "2026-01-01", "completion_date_1": "12:00:00"}
     assert technician.post(url, sent).status_code == (302 if changed else 403)

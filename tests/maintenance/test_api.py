@@ -30,7 +30,7 @@ def post(client: Client, path: str, **body: Any) -> HttpResponse:
 
 def test_from_alert_to_verdict(technician: Client, alert: Alert) -> None:
     order = post(technician, f"alerts/{alert.pk}/work-order").json()
-    assert (order["alert"], order["state"], order["priority"]) == (alert.pk, "open", 3)
+    assert (order["alert"], order["state"], order["priority"]) == (alert.pk, "approved", 3)
     path = f"work-orders/{order['id']}"
     assert post(technician, f"{path}/start").json()["state"] == "in_progress"
     log = post(technician, f"{path}/log", notes="Changed the bearing.", duration_minutes=90)
@@ -83,10 +83,10 @@ def test_what_makes_no_sense_is_refused_by_name(
     answer = post(technician, f"work-orders/{order}/{verb}", **body)
     assert answer.status_code == 400
     assert [error["field"] for error in answer.json()["errors"]] == [field]
-    assert WorkOrder.objects.get().state == "open"
+    assert WorkOrder.objects.get().state == "approved"
 
 
-@pytest.mark.parametrize(("query", "count"), [("", 1), ("state=open", 1), ("state=closed", 0), ("site=0", 0)])
+@pytest.mark.parametrize(("query", "count"), [("", 1), ("state=approved", 1), ("state=closed", 0), ("site=0", 0)])
 def test_work_orders_can_be_filtered(technician: Client, alert: Alert, query: str, count: int) -> None:
     post(technician, f"alerts/{alert.pk}/work-order")
     assert len(technician.get(f"/api/v1/work-orders/?{query}").json()["results"]) == count

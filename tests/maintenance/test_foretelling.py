@@ -23,7 +23,12 @@ def found(plant: Plant, at: datetime, outcome: str = "fault_found") -> Verdict:
     """A verdict on an alert that lasted two hours from `at` on."""
     alert = raised(plant.pump, at, cause=str(at))
     return Verdict.objects.create(
-        alert=alert, outcome=outcome, window_start=at, window_end=at + 2 * HOUR, given_by=make_user("technician")
+        asset=plant.pump,
+        alert=alert,
+        outcome=outcome,
+        window_start=at,
+        window_end=at + 2 * HOUR,
+        given_by=make_user("technician"),
     )
 
 

@@ -12,7 +12,7 @@ from django.utils import timezone
 
 from alerts.models import State
 from maintenance import work_orders
-from maintenance.models import MaintenanceLog, Verdict, WorkOrder
+from maintenance.models import MaintenanceLog, Outcome, Verdict, WorkOrder
 from tests.alerts.test_views import alert_on, text
 from tests.conftest import Plant, make_user
 
@@ -63,7 +63,7 @@ def test_work_of_another_site_does_not_exist(technician: Client, south: Plant) -
     for name in ("work-orders", "due-panel"):
         assert "Secret of the south" not in text(technician, reverse(f"maintenance:{name}"))
     order.refresh_from_db()
-    assert order.state == WorkOrder.State.OPEN
+    assert order.state == WorkOrder.State.APPROVED
 
 
 def test_an_operator_may_neither_work_nor_see_the_forms_for_it(
@@ -78,7 +78,7 @@ def test_an_operator_may_neither_work_nor_see_the_forms_for_it(
     assert client.post(reverse("maintenance:open-for-alert", args=[other.pk])).status_code == 403
     assert client.get(reverse("maintenance:open-for-asset", args=[north.pump.pk])).status_code == 403
     order.refresh_from_db()
-    assert order.state == WorkOrder.State.OPEN
+    assert order.state == WorkOrder.State.APPROVED
 
 
 def test_opening_from_an_alert_acknowledges_it_and_goes_to_the_order(technician: Client, north: Plant) -> None:
@@ -129,7 +129,7 @@ def test_a_log_entry_that_makes_no_sense_is_refused_on_the_page(
     assert not MaintenanceLog.objects.exists()
 
 
-@pytest.mark.parametrize("outcome", Verdict.Outcome.values)
+@pytest.mark.parametrize("outcome", Outcome.values)
 def test_closing_records_the_verdict_and_resolves_the_alert(
     technician: Client, people: dict[str, User], order: WorkOrder, outcome: str
 ) -> None:
@@ -159,7 +159,7 @@ def test_closing_without_saying_what_was_found_is_refused_on_the_page(
 
 def test_the_four_outcomes_are_offered(technician: Client, order: WorkOrder) -> None:
     found = re.findall(r'type="radio" name="outcome" value="(\w+)"', text(technician, order.get_absolute_url()))
-    assert found == Verdict.Outcome.values
+    assert found == Outcome.values
 
 
 def test_cancelling_leaves_the_alert_as_it_is(technician: Client, order: WorkOrder) -> None:
@@ -263,7 +263,7 @@ def test_opening_the_address_of_an_action_leads_to_the_order(
     answer = client.get(reverse(f"maintenance:{step}", args=[order.pk]))
     assert (answer.status_code, answer["Location"]) == (302, order.get_absolute_url())
     order.refresh_from_db()
-    assert order.state == "open"
+    assert order.state == "approved"
 
 
 def test_no_two_fields_of_a_work_order_share_an_id(client: Client, people: dict[str, User], north: Plant) -> None:

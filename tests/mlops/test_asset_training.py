@@ -128,7 +128,9 @@ def test_a_stretch_in_which_a_fault_was_found_is_not_normal(pump: Asset, north: 
         site=pump.site, asset=pump, sensor=north.vibration, severity=Severity.HIGH, dedup_key="x", title="x"
     )
     window = {"window_start": NOW - 1000 * MINUTE, "window_end": NOW - 901 * MINUTE}
-    verdict = Verdict.objects.create(alert=alert, outcome="fault_found", given_by=make_user("technician"), **window)
+    verdict = Verdict.objects.create(
+        asset=alert.asset, alert=alert, outcome="fault_found", given_by=make_user("technician"), **window
+    )
     assert len(asset_training.normal_rows(pump, NOW)[1]) < ROWS - 90
     verdict.outcome = "nothing_found"
     verdict.save()

@@ -66,7 +66,9 @@ def judge(sensor: Sensor, at: datetime, score: float, outcome: str) -> None:
         decision="credible_anomaly", confidence=1,
     )  # fmt: skip
     by = make_user("technician", sensor.site)
-    Verdict.objects.create(alert=alert, outcome=outcome, window_start=at, window_end=at + MINUTE, given_by=by)
+    Verdict.objects.create(
+        asset=alert.asset, alert=alert, outcome=outcome, window_start=at, window_end=at + MINUTE, given_by=by
+    )
 
 
 def test_a_channel_that_stands_still_beside_lively_ones_is_taken_for_a_broken_instrument(

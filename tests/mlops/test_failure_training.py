@@ -125,7 +125,7 @@ def alert_with(sensor: Sensor, outcome: str) -> Alert:
         site=sensor.site, asset=sensor.asset, sensor=sensor, severity=Severity.HIGH, dedup_key="x", title="x"
     )
     window = {"window_start": NOW - HOUR, "window_end": NOW}
-    Verdict.objects.create(alert=alert, outcome=outcome, given_by=make_user("technician"), **window)
+    Verdict.objects.create(asset=alert.asset, alert=alert, outcome=outcome, given_by=make_user("technician"), **window)
     return alert
 
 

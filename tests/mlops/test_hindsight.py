@@ -28,7 +28,7 @@ def event(plant: Plant, outcome: str | None, passed: bool, **extra: Any) -> Anom
     alert = alert_on(plant, title=f"{outcome} {Anomaly.objects.count()}")
     by = User.objects.create(username=f"t{User.objects.count()}")
     window = {"window_start": start, "window_end": start + timedelta(minutes=10)}
-    Verdict.objects.create(alert=alert, outcome=outcome, given_by=by, **window)
+    Verdict.objects.create(asset=alert.asset, alert=alert, outcome=outcome, given_by=by, **window)
     return anomaly_on(plant, start, evidence=evidence, alert=alert, **extra)
 
 
