@@ -366,6 +366,7 @@ SPECTACULAR_SETTINGS = {
         "DeliveryKind": "alerts.models.Delivery.Kind",
         "DeliveryState": "alerts.models.Delivery.State",
         "WorkState": ["waiting", "dead", "done"],
+        "WorkOrderKind": "maintenance.models.WorkOrder.Kind",
         "WorkOrderState": "maintenance.models.WorkOrder.State",
     },
 }
