@@ -9,6 +9,7 @@ from alerts.routing.api import OwnPreference, PolicyViewSet, RouteViewSet, Sched
 from alerts.rules.api import FiringViewSet, RuleViewSet
 from alerts.statistics_api import AlertStatistics
 from maintenance.api import AlertWorkOrder, VerdictViewSet, WorkOrderViewSet
+from maintenance.checklist_api import AttachmentViewSet, ChecklistItemViewSet
 from mlops.api import AnomalyViewSet, ModelVersionViewSet
 from mlops.prediction.api import Predict, SensorScores
 from sensors.api.annotations import AnnotationViewSet, CorrectionViewSet
@@ -43,6 +44,8 @@ router.register("deliveries", DeliveryViewSet, "delivery")
 router.register("rules", RuleViewSet, "rule")
 router.register("firings", FiringViewSet, "firing")
 router.register("work-orders", WorkOrderViewSet, "work-order")
+router.register("checklist-items", ChecklistItemViewSet, "checklist-item")
+router.register("attachments", AttachmentViewSet, "attachment")
 router.register("verdicts", VerdictViewSet, "verdict")
 
 urlpatterns = [

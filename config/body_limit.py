@@ -3,6 +3,7 @@
 import asyncio
 import json
 import logging
+import re
 import uuid
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
@@ -30,6 +31,8 @@ RECEIVE_SECONDS = 60
 BULK_PATHS = doors.PATHS
 # Files are larger than anything else, so only who may upload them may send them (config.uploads).
 UPLOAD_PATHS = ("/imports/", "/api/v1/imports/")
+# Photos of work orders: larger than forms, and sent by many more people than imports.
+PHOTO_PATHS = re.compile(r"/work-orders/[0-9]+/attach/|/api/v1/attachments/")
 # For a gigabyte through 3 Mbit/s.
 UPLOAD_SECONDS = 3600
 # Django keeps the body in a file, and then the form's file in another one, before it lets go of the first.
@@ -86,7 +89,7 @@ class BodyLimit:
         self.ask_for_room = ask_for_room
 
     async def _limits(self, scope: dict[str, Any]) -> _Limits:
-        if scope["path"] in BULK_PATHS:
+        if scope["path"] in BULK_PATHS or PHOTO_PATHS.fullmatch(scope["path"]):
             return _Limits(self.max_bytes, RECEIVE_SECONDS)
         if scope["path"] in UPLOAD_PATHS and scope["method"] == "POST" and await self.may_upload(scope):
             return _Limits(self.max_upload_bytes, UPLOAD_SECONDS, is_file=True)

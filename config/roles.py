@@ -25,7 +25,7 @@ VIEW = tuple(
             *("alert", "transition", "rule", "firing", "silence"),
             *("channel", "delivery", "route", "schedule", "escalationpolicy"),
         ),
-        "maintenance": ("workorder", "maintenancelog", "verdict", "failuremode"),
+        "maintenance": ("workorder", "checklistitem", "attachment", "maintenancelog", "verdict", "failuremode"),
         "mlops": ("anomaly", "baseline"),
     }.items()
     for model in models

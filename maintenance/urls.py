@@ -1,6 +1,6 @@
 from django.urls import path
 
-from maintenance import my_work, order_views, views
+from maintenance import checklist_views, my_work, order_views, views
 
 app_name = "maintenance"
 urlpatterns = [
@@ -22,6 +22,10 @@ urlpatterns = [
     path("<int:pk>/reopen/", order_views.reopen, name="reopen"),
     path("<int:pk>/log/", order_views.log, name="log"),
     path("<int:pk>/comment/", order_views.comment, name="comment"),
+    path("<int:pk>/attach/", checklist_views.attach, name="attach"),
+    path("files/<int:pk>/", checklist_views.attachment, name="attachment"),
+    path("checklist/<int:pk>/", checklist_views.answer, name="answer"),
+    path("checklist/<int:pk>/follow-up/", checklist_views.follow_up, name="follow-up"),
     path("<int:pk>/close/", order_views.close, name="close"),
     path("<int:pk>/cancel/", order_views.cancel, name="cancel"),
 ]

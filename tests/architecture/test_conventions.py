@@ -48,6 +48,8 @@ def test_every_admin_page_is_scoped_by_site_and_deletes_nothing(model: type[Mode
             "RotationMember",
             "IdempotentRequest",
             "WorkOrderStep",
+            "ChecklistItem",
+            "Attachment",
             "AssetClass",
             "FailureMode",
         )
