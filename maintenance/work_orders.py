@@ -10,7 +10,7 @@ from django.utils import timezone
 from alerts import lifecycle, silences
 from alerts.models import Alert, State
 from maintenance import verdicts
-from maintenance.models import MaintenanceLog, Outcome, WorkOrder
+from maintenance.models import MaintenanceLog, Outcome, WorkOrder, WorkOrderStep
 from sensors import live
 from sensors.errors import Refused
 from sensors.models import Asset
@@ -73,6 +73,46 @@ def open_for_asset(
             due_at=due_at,
             created_by=by,
         )
+        live.publish("work", site_id=order.site_id, asset_id=order.asset_id)
+    return order
+
+
+def propose(
+    asset: Asset,
+    by: User | None,
+    *,
+    title: str,
+    description: str = "",
+    kind: str = WorkOrder.Kind.CORRECTIVE,
+    priority: int = WorkOrder.Priority.MEDIUM,
+    due_at: datetime | None = None,
+    planned_start: datetime | None = None,
+    estimated_hours: float | None = None,
+    assignee: User | None = None,
+    alert: Alert | None = None,
+    follows: WorkOrder | None = None,
+    approved: bool = False,
+) -> WorkOrder:
+    """Make an order, which waits for approval unless it is `approved`; `by` None stands for the platform."""
+    state = WorkOrder.State.APPROVED if approved else WorkOrder.State.PROPOSED
+    with transaction.atomic():
+        order = WorkOrder.objects.create(
+            site_id=asset.site_id,
+            asset=asset,
+            alert=alert,
+            follows=follows,
+            title=title,
+            description=description,
+            kind=kind,
+            priority=priority,
+            state=state,
+            due_at=due_at,
+            planned_start=planned_start,
+            estimated_hours=estimated_hours,
+            assignee=assignee,
+            created_by=by,
+        )
+        WorkOrderStep.objects.create(order=order, to_state=state, by=by)
         live.publish("work", site_id=order.site_id, asset_id=order.asset_id)
     return order
 
