@@ -4,8 +4,8 @@ from django.urls import path
 from rest_framework.routers import SimpleRouter
 
 from alerts.api import AlertViewSet
-from alerts.delivery_api import ChannelViewSet, DeliveryViewSet
-from alerts.notification_api import OwnPreference, PolicyViewSet, RouteViewSet, ScheduleViewSet, SilenceViewSet
+from alerts.delivery.api import ChannelViewSet, DeliveryViewSet
+from alerts.routing.api import OwnPreference, PolicyViewSet, RouteViewSet, ScheduleViewSet, SilenceViewSet
 from alerts.rules.api import FiringViewSet, RuleViewSet
 from alerts.statistics_api import AlertStatistics
 from maintenance.api import AlertWorkOrder, VerdictViewSet, WorkOrderViewSet

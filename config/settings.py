@@ -79,7 +79,7 @@ CHUNK_DAYS = env.int("CHUNK_DAYS", 1, validate=validate.Range(min=1, max=365))
 COMPRESS_AFTER_DAYS = env.int("COMPRESS_AFTER_DAYS", 7, validate=validate.Range(min=0, max=36_500))
 # How people outside reach this installation, for the links in messages; empty: http://HOST:PORT.
 PUBLIC_URL = env.str("PUBLIC_URL", "")
-# Encrypt what channels must keep secret, the newest first; empty: derived from SECRET_KEY (alerts.secrets).
+# Encrypt what channels must keep secret, the newest first; empty: derived from SECRET_KEY (alerts.delivery.secrets).
 SECRETS_KEYS: list[str] = env.list("SECRETS_KEYS", [])
 # Networks of our own that webhooks and chat services may reach nevertheless, as 10.1.0.0/16.
 WEBHOOK_ALLOW_PRIVATE: list[str] = env.list("WEBHOOK_ALLOW_PRIVATE", [])

@@ -12,8 +12,9 @@ from django.test import Client
 from hypothesis import given
 from hypothesis import strategies as st
 
-from alerts import escalation, notify, silences
+from alerts import silences
 from alerts.models import Alert, Escalation, Route, Severity, Silence
+from alerts.routing import escalation, notify
 from maintenance import work_orders
 from maintenance.models import Outcome
 from sensors.errors import Refused
