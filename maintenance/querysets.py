@@ -43,3 +43,27 @@ class MaintenanceLogQuerySet(SiteScopedQuerySet):
 
 class VerdictQuerySet(SiteScopedQuerySet):
     site_path = "asset__site"
+
+
+class PlanQuerySet(SiteScopedQuerySet):
+    site_path = "asset__site"
+
+    def to_look_at(self, now: datetime) -> Self:
+        return self.filter(enabled=True, next_look_at__lte=now)
+
+
+class PlanOccurrenceQuerySet(SiteScopedQuerySet):
+    site_path = "plan__asset__site"
+
+
+class PartQuerySet(SiteScopedQuerySet):
+    def to_reorder(self) -> Self:
+        return self.filter(minimum__gt=0, quantity__lte=F("minimum"))
+
+
+class PartUseQuerySet(SiteScopedQuerySet):
+    site_path = "order__site"
+
+    def standing(self) -> Self:
+        """Those that were not put back."""
+        return self.filter(put_back_at=None)
