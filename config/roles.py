@@ -18,7 +18,7 @@ VIEW = tuple(
     f"{app}.view_{model}"
     for app, models in {
         "sensors": (
-            *("site", "asset", "assetclass", "sensor", "reading", "readingbatch"),
+            *("site", "asset", "assetclass", "assetdocument", "sensor", "reading", "readingbatch"),
             *("sensorprofile", "sensorfault", "annotation", "correction"),
         ),
         "alerts": (
@@ -64,6 +64,7 @@ ROLES: dict[str, Role] = {
         (
             "sensors.add_asset",
             "sensors.change_asset",
+            *(f"sensors.{verb}_assetdocument" for verb in ("add", "change")),
             "sensors.add_sensor",
             "sensors.change_sensor",
             "sensors.change_reading",

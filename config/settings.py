@@ -324,6 +324,8 @@ STATICFILES_DIRS = [
     BASE_DIR / "static",
     *([("plotly", Path(_plotly.origin).parent / "package_data")] if _plotly and _plotly.origin else []),
 ]
+# Files that people add to assets and work orders; no address leads there, views hand them out.
+MEDIA_ROOT = STATE_DIR / "files"
 STORAGES = {
     "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},
     "staticfiles": {"BACKEND": "whitenoise.storage.CompressedManifestStaticFilesStorage"},

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from alerts.notification_api import PersonField
+from alerts.routing.api import PersonField
 from django.contrib.auth.models import User
 from django.db.models import QuerySet
 from django.shortcuts import get_object_or_404

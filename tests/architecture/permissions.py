@@ -53,6 +53,10 @@ def _upload(plant: Things) -> dict[str, Any]:
     return {"site": plant["site"].pk, "file": SimpleUploadedFile("pump.csv", rows)}
 
 
+def a_document(_: Things) -> dict[str, Any]:
+    return {"file": SimpleUploadedFile("manual.pdf", b"%PDF-1.7")}
+
+
 def a_stretch() -> dict[str, Any]:
     return {"kind": "excluded", "start": "2026-01-01T00:00:00", "end": "2026-01-02T00:00:00"}
 
@@ -116,6 +120,16 @@ WEB = [
     Row("GET", "sensors:overview", EVERYBODY),
     Row("GET", "sensors:assets", EVERYBODY),
     Row("GET", "sensors:asset", EVERYBODY, of="asset"),
+    Row("GET", "sensors:nameplate", ENGINEERS, of="asset"),
+    Row("POST", "sensors:nameplate", ENGINEERS, of="asset", answers=302, send=lambda _: {"criticality": 2}),
+    Row("POST", "sensors:add-document", ENGINEERS, of="asset", answers=302, send=a_document),
+    # Its file is not there.
+    Row("GET", "sensors:document", EVERYBODY, of="assetdocument", answers=503),
+    Row("POST", "sensors:remove-document", ENGINEERS, of="assetdocument", answers=302),
+    Row("GET", "sensors:label", EVERYBODY, of="asset"),
+    Row("GET", "sensors:label-svg", EVERYBODY, of="asset"),
+    Row("GET", "sensors:label-png", EVERYBODY, of="asset"),
+    Row("GET", "sensors:labels", EVERYBODY, of="site"),
     Row("GET", "sensors:health", EVERYBODY),
     Row("GET", "sensors:readings", EVERYBODY, of="sensor"),
     Row("GET", "sensors:series", EVERYBODY, of="sensor"),
@@ -336,6 +350,8 @@ WEB = [
         send=lambda _: {"outcome": "fault_found"},
     ),
     Row("GET", "mlops:for-asset", EVERYBODY, of="asset"),
+    Row("GET", "mlops:health", EVERYBODY, of="asset"),
+    Row("GET", "mlops:fleet-health", EVERYBODY),
     Row("GET", "mlops:validation", EVERYBODY),
     Row("GET", "mlops:marks", EVERYBODY, of="asset"),
     Row("GET", "mlops:models", ENGINEERS),
@@ -558,6 +574,9 @@ API = [
     # No pool answers here.
     Row("POST", "api:predict", SENDERS, answers=503, send=lambda things: {"sensor": things["sensor"].pk}),
     Row("GET", "api:sensor-scores", EVERYBODY, of="sensor", answers=503),
+    Row("GET", "api:asset-health-list", EVERYBODY),
+    Row("GET", "api:asset-health-detail", EVERYBODY, of="asset"),
+    Row("GET", "api:detector-precision", EVERYBODY),
     Row("GET", "api:anomaly-list", EVERYBODY),
     Row("GET", "api:anomaly-detail", EVERYBODY, of="anomaly"),
     Row("GET", "api:verdict-list", EVERYBODY),
@@ -685,6 +704,7 @@ WEB += [
     Row("GET", url, EVERYBODY, of=kind, answers=302, elsewhere=302)
     for kind, urls in {
         "import": ("sensors:import-start", "sensors:import-cancel"),
+        "asset": ("sensors:add-document",),
         "quarantined": ("sensors:discard-quarantined",),
         "channel": ("alerts:test-channel", "alerts:redrive-channel"),
         "delivery": ("alerts:redrive",),

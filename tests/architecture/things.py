@@ -21,6 +21,7 @@ from maintenance.models import MaintenanceLog, Verdict, WorkOrder
 from mlops.models import Anomaly, Baseline, Deployment, ModelVersion, TrainingRun, UnscoredStretch, ValidationPolicy
 from sensors.models import (
     Annotation,
+    AssetDocument,
     AuditEntry,
     Correction,
     Import,
@@ -135,6 +136,9 @@ def make_things(name: str) -> Things:
         "asset": asset,
         "sensor": sensor,
         "alert": alert,
+        "assetdocument": AssetDocument.objects.create(
+            asset=asset, name=f"{name} manual.pdf", file="assets/manual.pdf", size_bytes=9, added_by=user
+        ),
         "work_order": order,
         "workorder": order,
         "maintenancelog": log,
