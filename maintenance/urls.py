@@ -1,10 +1,11 @@
 from django.urls import path
 
-from maintenance import views
+from maintenance import figure_views, views
 
 app_name = "maintenance"
 urlpatterns = [
     path("", views.work_orders, name="work-orders"),
+    path("figures/", figure_views.figures_page, name="figures"),
     path("due/", views.due_panel, name="due-panel"),
     path("assets/<int:pk>/", views.for_asset, name="for-asset"),
     path("assets/<int:pk>/foretold/", views.foretold, name="foretold"),
