@@ -2,7 +2,6 @@
 
 from typing import Any
 
-from alerts.routing.api import PersonField
 from django.contrib.auth.models import User
 from django.db.models import QuerySet
 from django.shortcuts import get_object_or_404
@@ -15,6 +14,7 @@ from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from alerts.models import Alert
+from alerts.routing.api import PersonField
 from maintenance import work_orders
 from maintenance.models import FailureMode, MaintenanceLog, Outcome, Verdict, WorkOrder, WorkOrderStep
 from maintenance.querysets import WorkOrderQuerySet

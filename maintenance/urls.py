@@ -1,12 +1,13 @@
 from django.urls import path
 
-from maintenance import my_work, order_views, views
+from maintenance import figure_views, my_work, order_views, views
 
 app_name = "maintenance"
 urlpatterns = [
     path("", views.work_orders, name="work-orders"),
     path("mine/", my_work.mine, name="mine"),
     path("worker.js", my_work.worker, name="worker"),
+    path("figures/", figure_views.figures_page, name="figures"),
     path("due/", views.due_panel, name="due-panel"),
     path("assets/<int:pk>/", views.for_asset, name="for-asset"),
     path("assets/<int:pk>/foretold/", views.foretold, name="foretold"),

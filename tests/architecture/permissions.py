@@ -313,6 +313,7 @@ WEB = [
     Row("GET", "maintenance:mine", TECHNICIANS),
     Row("GET", "maintenance:worker", EVERYBODY),
     Row("GET", "maintenance:due-panel", EVERYBODY),
+    Row("GET", "maintenance:figures", EVERYBODY),
     Row("GET", "maintenance:for-asset", EVERYBODY, of="asset"),
     Row("POST", "maintenance:foretold", EVERYBODY, of="asset", send=no_firings),
     Row("GET", "maintenance:for-alert", EVERYBODY, of="alert"),
@@ -462,6 +463,9 @@ API = [
     Row("GET", "api:firing-list", EVERYBODY),
     Row("GET", "api:alert-list", EVERYBODY),
     Row("GET", "api:alert-statistics", EVERYBODY),
+    # Who sees several sites has to name one.
+    Row("GET", "api:figures", EVERYBODY, answers=frozenset({200, 400})),
+    Row("GET", "api:figures-export", EVERYBODY, answers=frozenset({200, 400})),
     Row("GET", "api:alert-detail", EVERYBODY, of="alert"),
     Row("POST", "api:alert-acknowledge", OPERATORS, of="alert"),
     Row("POST", "api:alert-snooze", OPERATORS, of="alert", send=lambda _: in_an_hour()),
