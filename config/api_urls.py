@@ -10,6 +10,8 @@ from alerts.rules.api import FiringViewSet, RuleViewSet
 from alerts.statistics_api import AlertStatistics
 from maintenance.api import AlertWorkOrder, VerdictViewSet, WorkOrderViewSet
 from maintenance.figures_api import FiguresExport, FiguresView
+from maintenance.plan_api import OccurrenceViewSet, PlanViewSet
+from maintenance.stock_api import PartUseViewSet, PartViewSet
 from mlops.api import AnomalyViewSet, ModelVersionViewSet
 from mlops.health_api import HealthViewSet
 from mlops.precision_api import DetectorPrecision
@@ -47,6 +49,10 @@ router.register("deliveries", DeliveryViewSet, "delivery")
 router.register("rules", RuleViewSet, "rule")
 router.register("firings", FiringViewSet, "firing")
 router.register("work-orders", WorkOrderViewSet, "work-order")
+router.register("plans", PlanViewSet, "plan")
+router.register("plan-occurrences", OccurrenceViewSet, "plan-occurrence")
+router.register("parts", PartViewSet, "part")
+router.register("part-uses", PartUseViewSet, "part-use")
 router.register("verdicts", VerdictViewSet, "verdict")
 
 urlpatterns = [

@@ -25,7 +25,10 @@ VIEW = tuple(
             *("alert", "transition", "rule", "firing", "silence"),
             *("channel", "delivery", "route", "schedule", "escalationpolicy"),
         ),
-        "maintenance": ("workorder", "maintenancelog", "verdict", "failuremode"),
+        "maintenance": (
+            *("workorder", "maintenancelog", "verdict", "failuremode"),
+            *("plan", "planoccurrence", "part", "partuse"),
+        ),
         "mlops": ("anomaly", "baseline"),
     }.items()
     for model in models
@@ -52,6 +55,8 @@ ROLES: dict[str, Role] = {
             "maintenance.add_maintenancelog",
             "maintenance.change_maintenancelog",
             "maintenance.add_verdict",
+            "maintenance.add_partuse",
+            "maintenance.change_partuse",
             "sensors.add_annotation",
             "sensors.change_annotation",
             "sensors.view_quarantined",
@@ -78,6 +83,7 @@ ROLES: dict[str, Role] = {
                 for model in ("rule", "route", "schedule", "escalationpolicy")
                 for verb in ("add", "change")
             ),
+            *(f"maintenance.{verb}_{model}" for model in ("plan", "part") for verb in ("add", "change")),
             "mlops.view_deployment",
             "mlops.change_deployment",
             *(f"mlops.{verb}_trainingrun" for verb in ("view", "add")),

@@ -2,10 +2,11 @@ from datetime import datetime
 from typing import Self
 
 from django.contrib.auth.models import User
+from django.db import models
 from django.db.models import F, Q
 
 from sensors.models import Asset
-from sensors.querysets import SiteScopedQuerySet
+from sensors.querysets import SiteScopedQuerySet, Viewer
 
 
 class WorkOrderQuerySet(SiteScopedQuerySet):
@@ -43,6 +44,12 @@ class MaintenanceLogQuerySet(SiteScopedQuerySet):
 
 class VerdictQuerySet(SiteScopedQuerySet):
     site_path = "asset__site"
+
+
+class CalendarLinkQuerySet(models.QuerySet):  # type: ignore[type-arg]
+    def visible_to(self, user: Viewer) -> Self:
+        """One's own alone."""
+        return self.filter(person=user.pk)
 
 
 class PlanQuerySet(SiteScopedQuerySet):

@@ -1,6 +1,6 @@
 from django.urls import path
 
-from maintenance import figure_views, my_work, order_views, views
+from maintenance import figure_views, my_work, order_views, plan_views, stock_views, views
 
 app_name = "maintenance"
 urlpatterns = [
@@ -25,4 +25,17 @@ urlpatterns = [
     path("<int:pk>/comment/", order_views.comment, name="comment"),
     path("<int:pk>/close/", order_views.close, name="close"),
     path("<int:pk>/cancel/", order_views.cancel, name="cancel"),
+    path("plans/", plan_views.index, name="plans"),
+    path("plans/new/", plan_views.new, name="new-plan"),
+    path("plans/<int:pk>/", plan_views.plan, name="plan"),
+    path("plans/<int:pk>/edit/", plan_views.edit, name="edit-plan"),
+    path("plans/<int:pk>/switch/", plan_views.switch, name="switch-plan"),
+    path("parts/", stock_views.index, name="parts"),
+    path("parts/new/", stock_views.new, name="new-part"),
+    path("parts/<int:pk>/", stock_views.part, name="part"),
+    path("parts/<int:pk>/deliver/", stock_views.deliver, name="deliver-part"),
+    path("parts/<int:pk>/count/", stock_views.count, name="count-part"),
+    path("part-uses/<int:pk>/put-back/", stock_views.put_back, name="put-back"),
+    path("<int:pk>/parts/", stock_views.for_order, name="parts-of-order"),
+    path("<int:pk>/parts/take/", stock_views.take, name="take-part"),
 ]

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any
+from uuid import uuid4
 
 from django.contrib.auth.models import User
 from django.core.files.uploadedfile import SimpleUploadedFile
@@ -97,6 +98,32 @@ def a_rule(things: Things) -> dict[str, Any]:
         "conditions-0-sensor": things["sensor"].pk,
         "conditions-0-warn_high": "80",
     }
+
+
+def a_part(things: Things) -> dict[str, Any]:
+    return {"site": things["site"].pk, "number": "NU 206", "name": "Roller bearing", "unit": "pcs", "minimum": 0}
+
+
+def a_use(things: Things) -> dict[str, Any]:
+    return {"order": things["work_order"].pk, "part": things["part"].pk, "quantity": "1", "key": str(uuid4())}
+
+
+def a_plan(_: Things) -> dict[str, Any]:
+    return {
+        "title": "Grease",
+        "priority": 2,
+        "lead_days": 7,
+        "starts_on": "2026-03-02",
+        "due_time": "08:00",
+        "interval": 1,
+        "repeat": "WEEKLY",
+        "counts_from": "scheduled",
+        "on_holiday": "keep",
+    }
+
+
+def a_plan_as_json(things: Things) -> dict[str, Any]:
+    return {"asset": things["asset"].pk, "title": "Grease", "rule": "FREQ=WEEKLY", "starts_on": "2026-03-02"}
 
 
 def no_firings(_: Things) -> dict[str, Any]:
@@ -309,6 +336,24 @@ WEB = [
     # An invented link.
     Row("GET", "alerts:by-link", PUBLIC, answers=404, kwargs={"token": "invented"}),
     Row("POST", "alerts:by-link", PUBLIC, answers=404, kwargs={"token": "invented"}),
+    Row("GET", "maintenance:parts", EVERYBODY),
+    Row("GET", "maintenance:new-part", ENGINEERS),
+    Row("POST", "maintenance:new-part", ENGINEERS, answers=302, elsewhere=422, send=a_part),
+    Row("GET", "maintenance:part", EVERYBODY, of="part"),
+    Row("POST", "maintenance:part", ENGINEERS, of="part", answers=302, send=a_part),
+    Row("POST", "maintenance:deliver-part", ENGINEERS, of="part", answers=302, send=lambda _: {"quantity": 1}),
+    Row("POST", "maintenance:count-part", ENGINEERS, of="part", answers=302, send=lambda _: {"quantity": 1}),
+    Row("GET", "maintenance:parts-of-order", EVERYBODY, of="work_order"),
+    Row("POST", "maintenance:take-part", TECHNICIANS, of="work_order", answers=302, send=a_use),
+    Row("GET", "maintenance:put-back", TECHNICIANS, of="partuse", answers=302),
+    Row("POST", "maintenance:put-back", TECHNICIANS, of="partuse", answers=302),
+    Row("GET", "maintenance:plans", EVERYBODY),
+    Row("GET", "maintenance:new-plan", ENGINEERS),
+    Row("POST", "maintenance:new-plan", ENGINEERS),
+    Row("GET", "maintenance:plan", EVERYBODY, of="plan"),
+    Row("GET", "maintenance:edit-plan", ENGINEERS, of="plan"),
+    Row("POST", "maintenance:edit-plan", ENGINEERS, of="plan", answers=302, send=a_plan),
+    Row("POST", "maintenance:switch-plan", ENGINEERS, of="plan", answers=302),
     Row("GET", "maintenance:work-orders", EVERYBODY),
     Row("GET", "maintenance:mine", TECHNICIANS),
     Row("GET", "maintenance:worker", EVERYBODY),
@@ -421,7 +466,19 @@ API = [
     Row("GET", "api:sensor-series-export", EVERYBODY, of="sensor"),
     *(
         Row("GET", f"api:{name}-export", EVERYBODY)
-        for name in ("asset", "sensor", "batch", "alert", "work-order", "verdict", "anomaly")
+        for name in (
+            "asset",
+            "sensor",
+            "batch",
+            "alert",
+            "work-order",
+            "verdict",
+            "plan",
+            "plan-occurrence",
+            "part",
+            "part-use",
+            "anomaly",
+        )
     ),
     Row("GET", "api:import-list", ENGINEERS),
     Row("POST", "api:import-list", ENGINEERS, answers=201, elsewhere=400, send=_upload, multipart=True),
@@ -573,6 +630,22 @@ API = [
     Row("POST", "api:work-order-log", TECHNICIANS, of="work_order", answers=201, send=lambda _: {"notes": "Greased."}),
     Row("POST", "api:work-order-comment", OPERATORS, of="work_order", answers=201, send=lambda _: {"text": "Soon."}),
     Row("POST", "api:work-order-close", TECHNICIANS, of="work_order", send=lambda _: {"outcome": "fault_found"}),
+    Row("POST", "api:work-order-cancel", TECHNICIANS, of="work_order"),
+    Row("GET", "api:part-list", EVERYBODY),
+    Row("POST", "api:part-list", ENGINEERS, answers=201, elsewhere=400, send=a_part),
+    Row("GET", "api:part-detail", EVERYBODY, of="part"),
+    Row("PATCH", "api:part-detail", ENGINEERS, of="part", send=lambda _: {"minimum": 2}),
+    Row("POST", "api:part-deliver", ENGINEERS, of="part", send=lambda _: {"quantity": 1}),
+    Row("POST", "api:part-count", ENGINEERS, of="part", send=lambda _: {"quantity": 1}),
+    Row("GET", "api:part-use-list", EVERYBODY),
+    Row("POST", "api:part-use-list", TECHNICIANS, answers=201, elsewhere=400, send=a_use),
+    Row("POST", "api:part-use-put-back", TECHNICIANS, of="partuse"),
+    Row("GET", "api:plan-list", EVERYBODY),
+    Row("POST", "api:plan-list", ENGINEERS, answers=201, elsewhere=400, send=a_plan_as_json),
+    Row("GET", "api:plan-detail", EVERYBODY, of="plan"),
+    Row("PATCH", "api:plan-detail", ENGINEERS, of="plan", send=lambda _: {"enabled": False}),
+    Row("GET", "api:plan-dates", EVERYBODY, of="plan"),
+    Row("GET", "api:plan-occurrence-list", EVERYBODY),
     Row("GET", "api:model-list", SENDERS),
     Row("GET", "api:model-detail", SENDERS, of="modelversion"),
     # No pool answers here.
@@ -661,6 +734,9 @@ ADMIN_MODELS = {
     "maintenance.workorder": (TECHNICIANS, TECHNICIANS, TECHNICIANS),
     # The log in the table was written by somebody else; tests/maintenance/test_admin.py changes an own one.
     "maintenance.maintenancelog": (TECHNICIANS, TECHNICIANS, NOBODY),
+    "maintenance.plan": (TECHNICIANS, NOBODY, NOBODY),
+    "maintenance.part": (TECHNICIANS, NOBODY, NOBODY),
+    "maintenance.partuse": (TECHNICIANS, NOBODY, NOBODY),
     "maintenance.verdict": (TECHNICIANS, NOBODY, NOBODY),
     "mlops.anomaly": (TECHNICIANS, NOBODY, NOBODY),
     "mlops.baseline": (TECHNICIANS, NOBODY, NOBODY),
@@ -722,9 +798,11 @@ WEB += [
             f"maintenance:{step}"
             for step in (
                 *("approve", "schedule", "start", "hold", "finish", "reopen"),
-                *("log", "comment", "close", "cancel"),
+                *("log", "comment", "close", "cancel", "take-part"),
             )
         ),
+        "plan": ("maintenance:switch-plan",),
+        "part": ("maintenance:deliver-part", "maintenance:count-part"),
     }.items()
     for url in urls
 ]
