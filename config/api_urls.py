@@ -9,6 +9,7 @@ from alerts.notification_api import OwnPreference, PolicyViewSet, RouteViewSet, 
 from alerts.rules.api import FiringViewSet, RuleViewSet
 from alerts.statistics_api import AlertStatistics
 from maintenance.api import AlertWorkOrder, VerdictViewSet, WorkOrderViewSet
+from maintenance.class_api import AssetClassViewSet, AssetTemplateViewSet, FailureModeViewSet
 from mlops.api import AnomalyViewSet, ModelVersionViewSet
 from mlops.health_api import HealthViewSet
 from mlops.precision_api import DetectorPrecision
@@ -46,6 +47,9 @@ router.register("deliveries", DeliveryViewSet, "delivery")
 router.register("rules", RuleViewSet, "rule")
 router.register("firings", FiringViewSet, "firing")
 router.register("work-orders", WorkOrderViewSet, "work-order")
+router.register("asset-classes", AssetClassViewSet, "asset-class")
+router.register("asset-templates", AssetTemplateViewSet, "asset-template")
+router.register("failure-modes", FailureModeViewSet, "failure-mode")
 router.register("verdicts", VerdictViewSet, "verdict")
 
 urlpatterns = [

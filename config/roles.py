@@ -25,7 +25,7 @@ VIEW = tuple(
             *("alert", "transition", "rule", "firing", "silence"),
             *("channel", "delivery", "route", "schedule", "escalationpolicy"),
         ),
-        "maintenance": ("workorder", "maintenancelog", "verdict", "failuremode"),
+        "maintenance": ("workorder", "maintenancelog", "verdict", "failuremode", "assettemplate"),
         "mlops": ("anomaly", "baseline"),
     }.items()
     for model in models
@@ -65,6 +65,12 @@ ROLES: dict[str, Role] = {
             "sensors.add_asset",
             "sensors.change_asset",
             *(f"sensors.{verb}_assetdocument" for verb in ("add", "change")),
+            *(f"sensors.{verb}_assetclass" for verb in ("add", "change")),
+            *(
+                f"maintenance.{verb}_{model}"
+                for model in ("failuremode", "assettemplate")
+                for verb in ("add", "change")
+            ),
             "sensors.add_sensor",
             "sensors.change_sensor",
             "sensors.change_reading",

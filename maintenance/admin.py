@@ -8,6 +8,7 @@ from django.contrib.auth.models import User
 from django.db.models import Model, QuerySet
 from django.http import HttpRequest
 
+from maintenance import class_admin as class_admin  # Registers its pages.
 from maintenance import work_orders
 from maintenance.models import MaintenanceLog, Verdict, WorkOrder
 from sensors.admin import ReadOnly, SiteScopedAdmin, VisibleChoices, VisibleRelatedFilter

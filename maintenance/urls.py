@@ -1,10 +1,12 @@
 from django.urls import path
 
-from maintenance import views
+from maintenance import class_views, views
 
 app_name = "maintenance"
 urlpatterns = [
     path("", views.work_orders, name="work-orders"),
+    path("classes/", class_views.classes, name="classes"),
+    path("new-asset/", class_views.new_asset, name="new-asset"),
     path("due/", views.due_panel, name="due-panel"),
     path("assets/<int:pk>/", views.for_asset, name="for-asset"),
     path("assets/<int:pk>/foretold/", views.foretold, name="foretold"),

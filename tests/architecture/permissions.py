@@ -53,6 +53,10 @@ def _upload(plant: Things) -> dict[str, Any]:
     return {"site": plant["site"].pk, "file": SimpleUploadedFile("pump.csv", rows)}
 
 
+def a_new_asset(things: Things) -> dict[str, Any]:
+    return {"template": things["assettemplate"].pk, "site": things["site"].pk, "name": "Fan 9", "key_prefix": "f9"}
+
+
 def a_document(_: Things) -> dict[str, Any]:
     return {"file": SimpleUploadedFile("manual.pdf", b"%PDF-1.7")}
 
@@ -311,6 +315,9 @@ WEB = [
     Row("POST", "alerts:by-link", PUBLIC, answers=404, kwargs={"token": "invented"}),
     Row("GET", "maintenance:work-orders", EVERYBODY),
     Row("GET", "maintenance:due-panel", EVERYBODY),
+    Row("GET", "maintenance:classes", EVERYBODY),
+    Row("GET", "maintenance:new-asset", ENGINEERS),
+    Row("POST", "maintenance:new-asset", ENGINEERS, answers=302, elsewhere=400, send=a_new_asset),
     Row("GET", "maintenance:for-asset", EVERYBODY, of="asset"),
     Row("POST", "maintenance:foretold", EVERYBODY, of="asset", send=no_firings),
     Row("GET", "maintenance:for-alert", EVERYBODY, of="alert"),
@@ -528,6 +535,20 @@ API = [
     # No pool answers here.
     Row("POST", "api:predict", SENDERS, answers=503, send=lambda things: {"sensor": things["sensor"].pk}),
     Row("GET", "api:sensor-scores", EVERYBODY, of="sensor", answers=503),
+    *(
+        Row("GET", f"api:{name}-{kind}", EVERYBODY, of=name.replace("-", "") if kind == "detail" else "")
+        for name in ("asset-class", "failure-mode", "asset-template")
+        for kind in ("list", "detail")
+    ),
+    Row(
+        "POST",
+        "api:asset-template-create-asset",
+        ENGINEERS,
+        of="assettemplate",
+        answers=201,
+        elsewhere=400,
+        send=a_new_asset,
+    ),
     Row("GET", "api:asset-health-list", EVERYBODY),
     Row("GET", "api:asset-health-detail", EVERYBODY, of="asset"),
     Row("GET", "api:detector-precision", EVERYBODY),
@@ -608,6 +629,9 @@ ADMIN_MODELS = {
     "alerts.schedule": (TECHNICIANS, ENGINEERS, ENGINEERS),
     "alerts.escalationpolicy": (TECHNICIANS, ENGINEERS, ENGINEERS),
     "alerts.route": (TECHNICIANS, ENGINEERS, ENGINEERS),
+    "sensors.assetclass": (TECHNICIANS, ENGINEERS, ENGINEERS),
+    "maintenance.failuremode": (TECHNICIANS, ENGINEERS, ENGINEERS),
+    "maintenance.assettemplate": (TECHNICIANS, ENGINEERS, ENGINEERS),
     "maintenance.workorder": (TECHNICIANS, TECHNICIANS, TECHNICIANS),
     # The log in the table was written by somebody else; tests/maintenance/test_admin.py changes an own one.
     "maintenance.maintenancelog": (TECHNICIANS, TECHNICIANS, NOBODY),
