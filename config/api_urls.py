@@ -4,12 +4,13 @@ from django.urls import path
 from rest_framework.routers import SimpleRouter
 
 from alerts.api import AlertViewSet
-from alerts.delivery_api import ChannelViewSet, DeliveryViewSet
-from alerts.notification_api import OwnPreference, PolicyViewSet, RouteViewSet, ScheduleViewSet, SilenceViewSet
+from alerts.delivery.api import ChannelViewSet, DeliveryViewSet
+from alerts.routing.api import OwnPreference, PolicyViewSet, RouteViewSet, ScheduleViewSet, SilenceViewSet
 from alerts.rules.api import FiringViewSet, RuleViewSet
 from alerts.statistics_api import AlertStatistics
 from maintenance.api import AlertWorkOrder, VerdictViewSet, WorkOrderViewSet
 from maintenance.class_api import AssetClassViewSet, AssetTemplateViewSet, FailureModeViewSet
+from maintenance.figures_api import FiguresExport, FiguresView
 from mlops.api import AnomalyViewSet, ModelVersionViewSet
 from mlops.health_api import HealthViewSet
 from mlops.precision_api import DetectorPrecision
@@ -63,5 +64,7 @@ urlpatterns = [
     path("predict/", Predict.as_view(), name="predict"),
     path("alerts/statistics/", AlertStatistics.as_view(), name="alert-statistics"),
     path("alerts/<int:pk>/work-order/", AlertWorkOrder.as_view(), name="alert-work-order"),
+    path("figures/", FiguresView.as_view(), name="figures"),
+    path("figures/export/", FiguresExport.as_view(), name="figures-export"),
     *router.urls,
 ]

@@ -314,26 +314,41 @@ WEB = [
     Row("GET", "alerts:by-link", PUBLIC, answers=404, kwargs={"token": "invented"}),
     Row("POST", "alerts:by-link", PUBLIC, answers=404, kwargs={"token": "invented"}),
     Row("GET", "maintenance:work-orders", EVERYBODY),
+    Row("GET", "maintenance:mine", TECHNICIANS),
+    Row("GET", "maintenance:worker", EVERYBODY),
     Row("GET", "maintenance:due-panel", EVERYBODY),
     Row("GET", "maintenance:classes", EVERYBODY),
     Row("GET", "maintenance:new-asset", ENGINEERS),
     Row("POST", "maintenance:new-asset", ENGINEERS, answers=302, elsewhere=400, send=a_new_asset),
+    Row("GET", "maintenance:figures", EVERYBODY),
     Row("GET", "maintenance:for-asset", EVERYBODY, of="asset"),
     Row("POST", "maintenance:foretold", EVERYBODY, of="asset", send=no_firings),
     Row("GET", "maintenance:for-alert", EVERYBODY, of="alert"),
-    Row("GET", "maintenance:open-for-asset", TECHNICIANS, of="asset"),
+    Row("GET", "maintenance:open-for-asset", OPERATORS, of="asset"),
     Row(
         "POST",
         "maintenance:open-for-asset",
-        TECHNICIANS,
+        OPERATORS,
         of="asset",
         answers=302,
         send=lambda _: {"title": "Grease it", "priority": 2},
     ),
-    Row("POST", "maintenance:open-for-alert", TECHNICIANS, of="alert", answers=302),
+    Row("POST", "maintenance:open-for-alert", OPERATORS, of="alert", answers=302),
     Row("GET", "maintenance:work-order", EVERYBODY, of="work_order"),
-    Row("POST", "maintenance:start", TECHNICIANS, of="work_order", answers=302),
+    *(
+        Row("POST", f"maintenance:{step}", TECHNICIANS, of="work_order", answers=302)
+        for step in ("approve", "start", "hold", "finish", "reopen", "cancel")
+    ),
+    Row(
+        "POST",
+        "maintenance:schedule",
+        TECHNICIANS,
+        of="work_order",
+        answers=302,
+        send=lambda _: {"planned_start": "2026-03-02T08:00"},
+    ),
     Row("POST", "maintenance:log", TECHNICIANS, of="work_order", answers=302, send=lambda _: {"notes": "Greased."}),
+    Row("POST", "maintenance:comment", OPERATORS, of="work_order", answers=302, send=lambda _: {"text": "Soon."}),
     Row(
         "POST",
         "maintenance:close",
@@ -342,7 +357,6 @@ WEB = [
         answers=302,
         send=lambda _: {"outcome": "fault_found"},
     ),
-    Row("POST", "maintenance:cancel", TECHNICIANS, of="work_order", answers=302),
     Row("GET", "mlops:for-asset", EVERYBODY, of="asset"),
     Row("GET", "mlops:health", EVERYBODY, of="asset"),
     Row("GET", "mlops:fleet-health", EVERYBODY),
@@ -456,6 +470,9 @@ API = [
     Row("GET", "api:firing-list", EVERYBODY),
     Row("GET", "api:alert-list", EVERYBODY),
     Row("GET", "api:alert-statistics", EVERYBODY),
+    # Who sees several sites has to name one.
+    Row("GET", "api:figures", EVERYBODY, answers=frozenset({200, 400})),
+    Row("GET", "api:figures-export", EVERYBODY, answers=frozenset({200, 400})),
     Row("GET", "api:alert-detail", EVERYBODY, of="alert"),
     Row("POST", "api:alert-acknowledge", OPERATORS, of="alert"),
     Row("POST", "api:alert-snooze", OPERATORS, of="alert", send=lambda _: in_an_hour()),
@@ -469,7 +486,7 @@ API = [
     Row("GET", "api:delivery-detail", EVERYBODY, of="delivery"),
     # It has not failed.
     Row("POST", "api:delivery-redrive", ENGINEERS, of="delivery", answers=409),
-    Row("POST", "api:alert-work-order", TECHNICIANS, of="alert"),
+    Row("POST", "api:alert-work-order", OPERATORS, of="alert"),
     Row("GET", "api:route-list", EVERYBODY),
     Row("POST", "api:route-list", ENGINEERS, answers=201, elsewhere=400, send=a_route),
     Row("GET", "api:route-detail", EVERYBODY, of="route"),
@@ -526,10 +543,43 @@ API = [
     Row("PATCH", "api:preferences", EVERYBODY, elsewhere=200, send=lambda _: {"per_hour": 4}),
     Row("GET", "api:work-order-list", EVERYBODY),
     Row("GET", "api:work-order-detail", EVERYBODY, of="work_order"),
-    Row("POST", "api:work-order-start", TECHNICIANS, of="work_order"),
+    Row(
+        "POST",
+        "api:work-order-list",
+        OPERATORS,
+        answers=201,
+        elsewhere=400,
+        send=lambda plant: {"asset": plant["asset"].pk, "title": "Grease it"},
+    ),
+    # The order in the table is approved; what is not possible then is refused after the permission was looked at.
+    *(
+        Row(
+            "POST",
+            f"api:work-order-{step}",
+            TECHNICIANS,
+            of="work_order",
+            answers=answers,
+            send=lambda _: {"reason": "x"},
+        )
+        for step, answers in {
+            "approve": 200,
+            "start": 200,
+            "hold": 409,
+            "finish": 409,
+            "reopen": 409,
+            "cancel": 200,
+        }.items()
+    ),
+    Row(
+        "POST",
+        "api:work-order-schedule",
+        TECHNICIANS,
+        of="work_order",
+        send=lambda _: {"planned_start": "2026-03-02T08:00:00Z"},
+    ),
     Row("POST", "api:work-order-log", TECHNICIANS, of="work_order", answers=201, send=lambda _: {"notes": "Greased."}),
+    Row("POST", "api:work-order-comment", OPERATORS, of="work_order", answers=201, send=lambda _: {"text": "Soon."}),
     Row("POST", "api:work-order-close", TECHNICIANS, of="work_order", send=lambda _: {"outcome": "fault_found"}),
-    Row("POST", "api:work-order-cancel", TECHNICIANS, of="work_order"),
     Row("GET", "api:model-list", SENDERS),
     Row("GET", "api:model-detail", SENDERS, of="modelversion"),
     # No pool answers here.
@@ -692,7 +742,13 @@ WEB += [
             "maintenance:open-for-alert",
         ),
         "schedule": ("alerts:change-schedule", "alerts:add-rotation", "alerts:add-override"),
-        "work_order": ("maintenance:start", "maintenance:log", "maintenance:close", "maintenance:cancel"),
+        "work_order": tuple(
+            f"maintenance:{step}"
+            for step in (
+                *("approve", "schedule", "start", "hold", "finish", "reopen"),
+                *("log", "comment", "close", "cancel"),
+            )
+        ),
     }.items()
     for url in urls
 ]

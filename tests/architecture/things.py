@@ -54,7 +54,9 @@ def make_things(name: str) -> Things:
     alert = Alert.objects.create(
         site=plant.site, asset=asset, sensor=sensor, severity=Severity.HIGH, dedup_key=name, title=f"{name} is hot"
     )
-    order = WorkOrder.objects.create(site=plant.site, asset=asset, title=f"Cool {name}", created_by=user)
+    order = WorkOrder.objects.create(
+        site=plant.site, asset=asset, title=f"Cool {name}", state="approved", created_by=user
+    )
     log = MaintenanceLog.objects.create(asset=asset, work_order=order, done_by=user, notes=f"Looked at {name}.")
     window = {"window_start": NOON, "window_end": NOON}
     verdict = Verdict.objects.create(asset=alert.asset, alert=alert, outcome="nothing_found", given_by=user, **window)
