@@ -6,13 +6,12 @@ from django_filters.rest_framework import FilterSet
 from drf_spectacular.utils import extend_schema
 from rest_framework import mixins, serializers
 from rest_framework.decorators import action
-from rest_framework.request import Request
 from rest_framework.response import Response
 
 from maintenance import asset_templates
 from maintenance.models import AssetTemplate, FailureMode
 from sensors.api.plant import AssetSerializer
-from sensors.api.scoped import IdFilter, SiteScopedViewSet, VisibleRelatedField
+from sensors.api.scoped import IdFilter, KnownRequest, SiteScopedViewSet, VisibleRelatedField
 from sensors.models import Asset, AssetClass, Site
 from sensors.models.plant import valid_sensor_id
 
@@ -73,9 +72,9 @@ class AssetTemplateViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, Sit
 
     @extend_schema(request=NewAssetSerializer, responses={201: AssetSerializer})
     @action(detail=True, methods=["post"], required_permissions=("sensors.add_asset", "sensors.add_sensor"))
-    def create_asset(self, request: Request, pk: int | None = None) -> Response:
+    def create_asset(self, request: KnownRequest, pk: int | None = None) -> Response:
         """Set up an asset with everything the template holds, or nothing at all."""
         asked = NewAssetSerializer(data=request.data, context=self.get_serializer_context())
         asked.is_valid(raise_exception=True)
-        made = asset_templates.create(self.get_object(), **asked.validated_data)
+        made = asset_templates.create(self.get_object(), request.user, **asked.validated_data)
         return Response(AssetSerializer(made, context=self.get_serializer_context()).data, status=201)

@@ -66,11 +66,12 @@ def new_asset(request: Request) -> HttpResponse:
     form = NewAssetForm(request.POST or None, user=request.user)
     if form.is_valid():
         try:
-            made = asset_templates.create(**form.cleaned_data)
+            chosen = form.cleaned_data | {}
+            made = asset_templates.create(chosen.pop("template"), request.user, **chosen)
         except Refused as refusal:
             for each in refusal.errors or [{"field": None, "detail": refusal.detail}]:
                 form.add_error(each["field"], each["detail"])
         else:
-            messages.success(request, f"{made} is set up with {made.sensors.count()} sensors.")
+            messages.success(request, f"{made} is set up with its sensors and plans.")
             return redirect(made)
     return render(request, "maintenance/new_asset.html", {"form": form}, status=400 if form.is_bound else 200)

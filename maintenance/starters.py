@@ -69,10 +69,20 @@ COMPRESSOR = [
     _sensor("pressure", "Outlet pressure", "pressure", "kPa", range_low=0),
     _sensor("power", "Power", "power", "kW", range_low=0),
 ]
-TEMPLATES: dict[str, tuple[str, list[dict[str, Any]]]] = {
-    "Pump with motor": ("Pump", PUMP_WITH_MOTOR),
-    "Fan with motor": ("Fan", FAN),
-    "Screw compressor": ("Compressor", COMPRESSOR),
+GREASE = {"title": "Grease the bearings", "rule": "FREQ=MONTHLY;INTERVAL=3", "estimated_hours": 0.5}
+LOOK_AT_LIMIT = {
+    "title": "Look at it: a limit was passed",
+    "trigger": "condition",
+    "alert_kinds": ["limit"],
+    "lead_days": 2,
+    "approved": False,
+}
+FILTERS = {"title": "Change oil and air filters", "rule": "FREQ=YEARLY", "estimated_hours": 4}
+# The class, the sensors and the plans of each. Intervals are chosen by us: the maker's manual is the authority.
+TEMPLATES: dict[str, tuple[str, list[dict[str, Any]], list[dict[str, Any]]]] = {
+    "Pump with motor": ("Pump", PUMP_WITH_MOTOR, [GREASE, LOOK_AT_LIMIT]),
+    "Fan with motor": ("Fan", FAN, [GREASE]),
+    "Screw compressor": ("Compressor", COMPRESSOR, [FILTERS, LOOK_AT_LIMIT]),
 }
 
 
@@ -92,8 +102,10 @@ def provide(apps: Any, **_: Any) -> None:
     )
     template.objects.bulk_create(
         [
-            template(name=name, asset_class=classes[of], content={"sensors": sensors, "failure_modes": [], "plans": []})
-            for name, (of, sensors) in TEMPLATES.items()
+            template(
+                name=name, asset_class=classes[of], content={"sensors": sensors, "failure_modes": [], "plans": planned}
+            )
+            for name, (of, sensors, planned) in TEMPLATES.items()
         ],
         ignore_conflicts=True,
     )

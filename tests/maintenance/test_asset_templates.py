@@ -20,14 +20,19 @@ def engineer(client: Client, people: dict[str, User]) -> Client:
     return client
 
 
+@pytest.fixture
+def by(people: dict[str, User]) -> User:
+    return people["engineer"]
+
+
 def template(name: str = "Pump with motor") -> AssetTemplate:
     return AssetTemplate.objects.get(name=name)
 
 
 @pytest.mark.parametrize("name", starters.TEMPLATES)
-def test_what_is_shipped_can_be_carried_out(north: Plant, name: str) -> None:
+def test_what_is_shipped_can_be_carried_out(north: Plant, by: User, name: str) -> None:
     template(name).full_clean()
-    made = asset_templates.create(template(name), site=north.site, name="New", key_prefix="new")
+    made = asset_templates.create(template(name), by, site=north.site, name="New", key_prefix="new")
     assert made.sensors.count() == len(starters.TEMPLATES[name][1])
 
 
@@ -45,8 +50,10 @@ def test_a_plants_own_list_is_left_as_it_is(db: None) -> None:
     assert set(FailureMode.objects.values_list("code", flat=True)) == {"VIB"}
 
 
-def test_a_template_makes_the_asset_its_sensors_and_their_limits(north: Plant) -> None:
-    made = asset_templates.create(template(), site=north.site, name="Pump P-102", key_prefix="p102", parent=north.pump)
+def test_a_template_makes_the_asset_its_sensors_their_limits_and_plans(north: Plant, by: User) -> None:
+    made = asset_templates.create(
+        template(), by, site=north.site, name="Pump P-102", key_prefix="p102", parent=north.pump
+    )
     assert (made.asset_class, made.parent) == (AssetClass.objects.get(name="Pump"), north.pump)
     sensor = Sensor.objects.get(sensor_id="p102.motor.vibration")
     assert (sensor.site, sensor.unit, sensor.warn_high, sensor.machine_class) == (
@@ -55,23 +62,27 @@ def test_a_template_makes_the_asset_its_sensors_and_their_limits(north: Plant) -
         2.8,
         "group 2 rigid",
     )
+    assert set(made.plans.values_list("title", "trigger")) == {
+        ("Grease the bearings", "calendar"),
+        ("Look at it: a limit was passed", "condition"),
+    }
 
 
-def refused(north: Plant, **about: Any) -> Refused:
+def refused(north: Plant, by: User, **about: Any) -> Refused:
     asked = {"site": north.site, "name": "Pump P-102", "key_prefix": "p102"} | about
     with pytest.raises(Refused) as refusal:
-        asset_templates.create(template(), **asked)
+        asset_templates.create(template(), by, **asked)
     return refusal.value
 
 
-def test_a_name_or_key_that_is_taken_makes_nothing_and_says_which(north: Plant, south: Plant) -> None:
+def test_a_name_or_key_that_is_taken_makes_nothing_and_says_which(north: Plant, south: Plant, by: User) -> None:
     before = Asset.objects.count()
-    assert refused(north, name="Pump P-101").errors[0]["field"] == "name"
+    assert refused(north, by, name="Pump P-101").errors[0]["field"] == "name"
     Sensor.objects.create(asset=north.pump, sensor_id="p102.flow", kind="flow", unit="m³/h")
-    taken = refused(north)
+    taken = refused(north, by)
     assert taken.errors[0]["field"] == "key_prefix"
     assert taken.detail == "p102.flow: Another sensor of this site has this key." or "Flow" in taken.detail
-    assert refused(north, parent=south.pump, key_prefix="other").errors[0]["field"] == "parent"
+    assert refused(north, by, parent=south.pump, key_prefix="other").errors[0]["field"] == "parent"
     assert Asset.objects.count() == before
 
 
@@ -90,6 +101,11 @@ def test_a_name_or_key_that_is_taken_makes_nothing_and_says_which(north: Plant, 
         ),
         ({"sensors": [{"key": "a", "kind": "flow", "unit": "m³/h", "warn_high": "x"}]}, "must be a float"),
         ({"sensors": [{"key": "a", "kind": "flow", "unit": "m³/h", "site": 1}]}, "sensors have no site."),
+        ({"plans": [{"title": "Grease it"}]}, "Grease it: "),
+        (
+            {"plans": [{"title": "Oil it", "trigger": "meter", "sensor": "hours"}]},
+            "give it the key of a sensor",
+        ),
         ({"failure_modes": [{"code": "", "name": "x"}]}, "cannot be blank"),
     ],
 )
