@@ -9,6 +9,7 @@ from alerts.routing.api import OwnPreference, PolicyViewSet, RouteViewSet, Sched
 from alerts.rules.api import FiringViewSet, RuleViewSet
 from alerts.statistics_api import AlertStatistics
 from maintenance.api import AlertWorkOrder, VerdictViewSet, WorkOrderViewSet
+from maintenance.class_api import AssetClassViewSet, AssetTemplateViewSet, FailureModeViewSet
 from maintenance.figures_api import FiguresExport, FiguresView
 from maintenance.plan_api import OccurrenceViewSet, PlanViewSet
 from maintenance.stock_api import PartUseViewSet, PartViewSet
@@ -53,6 +54,9 @@ router.register("plans", PlanViewSet, "plan")
 router.register("plan-occurrences", OccurrenceViewSet, "plan-occurrence")
 router.register("parts", PartViewSet, "part")
 router.register("part-uses", PartUseViewSet, "part-use")
+router.register("asset-classes", AssetClassViewSet, "asset-class")
+router.register("asset-templates", AssetTemplateViewSet, "asset-template")
+router.register("failure-modes", FailureModeViewSet, "failure-mode")
 router.register("verdicts", VerdictViewSet, "verdict")
 
 urlpatterns = [

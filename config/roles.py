@@ -26,7 +26,7 @@ VIEW = tuple(
             *("channel", "delivery", "route", "schedule", "escalationpolicy"),
         ),
         "maintenance": (
-            *("workorder", "maintenancelog", "verdict", "failuremode"),
+            *("workorder", "maintenancelog", "verdict", "failuremode", "assettemplate"),
             *("plan", "planoccurrence", "part", "partuse"),
         ),
         "mlops": ("anomaly", "baseline"),
@@ -70,6 +70,12 @@ ROLES: dict[str, Role] = {
             "sensors.add_asset",
             "sensors.change_asset",
             *(f"sensors.{verb}_assetdocument" for verb in ("add", "change")),
+            *(f"sensors.{verb}_assetclass" for verb in ("add", "change")),
+            *(
+                f"maintenance.{verb}_{model}"
+                for model in ("failuremode", "assettemplate")
+                for verb in ("add", "change")
+            ),
             "sensors.add_sensor",
             "sensors.change_sensor",
             "sensors.change_reading",

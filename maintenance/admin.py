@@ -9,7 +9,8 @@ from django.db.models import Model, QuerySet
 from django.http import HttpRequest
 
 from maintenance import (
-    plan_admin,  # noqa: F401 (registers its pages)
+    class_admin,  # noqa: F401 (registers its pages)
+    plan_admin,  # noqa: F401
     stock_admin,  # noqa: F401
     work_orders,
 )

@@ -1,10 +1,12 @@
 from django.urls import path
 
-from maintenance import figure_views, my_work, order_views, plan_views, stock_views, views
+from maintenance import class_views, figure_views, my_work, order_views, plan_views, stock_views, views
 
 app_name = "maintenance"
 urlpatterns = [
     path("", views.work_orders, name="work-orders"),
+    path("classes/", class_views.classes, name="classes"),
+    path("new-asset/", class_views.new_asset, name="new-asset"),
     path("mine/", my_work.mine, name="mine"),
     path("worker.js", my_work.worker, name="worker"),
     path("figures/", figure_views.figures_page, name="figures"),

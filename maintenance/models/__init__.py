@@ -1,5 +1,6 @@
 """Work orders and their steps, what was done and found, what is planned, and what is in stock."""
 
+from maintenance.models.asset_templates import AssetTemplate
 from maintenance.models.feeds import CalendarLink
 from maintenance.models.findings import FailureMode, MaintenanceLog, Verdict
 from maintenance.models.plans import Plan, PlanOccurrence
@@ -7,6 +8,7 @@ from maintenance.models.stock import Part, PartUse
 from maintenance.models.work_orders import Outcome, WorkOrder, WorkOrderStep
 
 __all__ = [
+    "AssetTemplate",
     "CalendarLink",
     "FailureMode",
     "MaintenanceLog",

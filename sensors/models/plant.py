@@ -51,6 +51,10 @@ class AssetClass(models.Model):
     """A class of assets (ISO 14224: equipment class): what is alike in them, and fails alike."""
 
     name = models.CharField(max_length=100, unique=True)
+    auto_approve = models.BooleanField(
+        default=False,
+        help_text="What a detector finds that is proven on this class becomes an approved work order by itself.",
+    )
 
     objects = CatalogueQuerySet.as_manager()
 

@@ -54,6 +54,10 @@ def _upload(plant: Things) -> dict[str, Any]:
     return {"site": plant["site"].pk, "file": SimpleUploadedFile("pump.csv", rows)}
 
 
+def a_new_asset(things: Things) -> dict[str, Any]:
+    return {"template": things["assettemplate"].pk, "site": things["site"].pk, "name": "Fan 9", "key_prefix": "f9"}
+
+
 def a_document(_: Things) -> dict[str, Any]:
     return {"file": SimpleUploadedFile("manual.pdf", b"%PDF-1.7")}
 
@@ -358,6 +362,9 @@ WEB = [
     Row("GET", "maintenance:mine", TECHNICIANS),
     Row("GET", "maintenance:worker", EVERYBODY),
     Row("GET", "maintenance:due-panel", EVERYBODY),
+    Row("GET", "maintenance:classes", EVERYBODY),
+    Row("GET", "maintenance:new-asset", ENGINEERS),
+    Row("POST", "maintenance:new-asset", ENGINEERS, answers=302, elsewhere=400, send=a_new_asset),
     Row("GET", "maintenance:figures", EVERYBODY),
     Row("GET", "maintenance:for-asset", EVERYBODY, of="asset"),
     Row("POST", "maintenance:foretold", EVERYBODY, of="asset", send=no_firings),
@@ -630,7 +637,6 @@ API = [
     Row("POST", "api:work-order-log", TECHNICIANS, of="work_order", answers=201, send=lambda _: {"notes": "Greased."}),
     Row("POST", "api:work-order-comment", OPERATORS, of="work_order", answers=201, send=lambda _: {"text": "Soon."}),
     Row("POST", "api:work-order-close", TECHNICIANS, of="work_order", send=lambda _: {"outcome": "fault_found"}),
-    Row("POST", "api:work-order-cancel", TECHNICIANS, of="work_order"),
     Row("GET", "api:part-list", EVERYBODY),
     Row("POST", "api:part-list", ENGINEERS, answers=201, elsewhere=400, send=a_part),
     Row("GET", "api:part-detail", EVERYBODY, of="part"),
@@ -651,6 +657,20 @@ API = [
     # No pool answers here.
     Row("POST", "api:predict", SENDERS, answers=503, send=lambda things: {"sensor": things["sensor"].pk}),
     Row("GET", "api:sensor-scores", EVERYBODY, of="sensor", answers=503),
+    *(
+        Row("GET", f"api:{name}-{kind}", EVERYBODY, of=name.replace("-", "") if kind == "detail" else "")
+        for name in ("asset-class", "failure-mode", "asset-template")
+        for kind in ("list", "detail")
+    ),
+    Row(
+        "POST",
+        "api:asset-template-create-asset",
+        ENGINEERS,
+        of="assettemplate",
+        answers=201,
+        elsewhere=400,
+        send=a_new_asset,
+    ),
     Row("GET", "api:asset-health-list", EVERYBODY),
     Row("GET", "api:asset-health-detail", EVERYBODY, of="asset"),
     Row("GET", "api:detector-precision", EVERYBODY),
@@ -731,6 +751,9 @@ ADMIN_MODELS = {
     "alerts.schedule": (TECHNICIANS, ENGINEERS, ENGINEERS),
     "alerts.escalationpolicy": (TECHNICIANS, ENGINEERS, ENGINEERS),
     "alerts.route": (TECHNICIANS, ENGINEERS, ENGINEERS),
+    "sensors.assetclass": (TECHNICIANS, ENGINEERS, ENGINEERS),
+    "maintenance.failuremode": (TECHNICIANS, ENGINEERS, ENGINEERS),
+    "maintenance.assettemplate": (TECHNICIANS, ENGINEERS, ENGINEERS),
     "maintenance.workorder": (TECHNICIANS, TECHNICIANS, TECHNICIANS),
     # The log in the table was written by somebody else; tests/maintenance/test_admin.py changes an own one.
     "maintenance.maintenancelog": (TECHNICIANS, TECHNICIANS, NOBODY),
