@@ -9,6 +9,7 @@ from alerts.routing.api import OwnPreference, PolicyViewSet, RouteViewSet, Sched
 from alerts.rules.api import FiringViewSet, RuleViewSet
 from alerts.statistics_api import AlertStatistics
 from maintenance.api import AlertWorkOrder, VerdictViewSet, WorkOrderViewSet
+from maintenance.checklist_api import AttachmentViewSet, ChecklistItemViewSet
 from maintenance.class_api import AssetClassViewSet, AssetTemplateViewSet, FailureModeViewSet
 from maintenance.figures_api import FiguresExport, FiguresView
 from maintenance.plan_api import OccurrenceViewSet, PlanViewSet
@@ -57,6 +58,8 @@ router.register("part-uses", PartUseViewSet, "part-use")
 router.register("asset-classes", AssetClassViewSet, "asset-class")
 router.register("asset-templates", AssetTemplateViewSet, "asset-template")
 router.register("failure-modes", FailureModeViewSet, "failure-mode")
+router.register("checklist-items", ChecklistItemViewSet, "checklist-item")
+router.register("attachments", AttachmentViewSet, "attachment")
 router.register("verdicts", VerdictViewSet, "verdict")
 
 urlpatterns = [

@@ -26,7 +26,7 @@ VIEW = tuple(
             *("channel", "delivery", "route", "schedule", "escalationpolicy"),
         ),
         "maintenance": (
-            *("workorder", "maintenancelog", "verdict", "failuremode", "assettemplate"),
+            *("workorder", "checklistitem", "attachment", "maintenancelog", "verdict", "failuremode", "assettemplate"),
             *("plan", "planoccurrence", "part", "partuse"),
         ),
         "mlops": ("anomaly", "baseline"),

@@ -14,7 +14,7 @@ from maintenance import (
     stock_admin,  # noqa: F401
     work_orders,
 )
-from maintenance.models import MaintenanceLog, Verdict, WorkOrder, WorkOrderStep
+from maintenance.models import Attachment, ChecklistItem, MaintenanceLog, Verdict, WorkOrder, WorkOrderStep
 from sensors.admin import ReadOnly, SiteScopedAdmin, VisibleChoices, VisibleRelatedFilter
 from sensors.errors import Refused
 from sensors.models import Site
@@ -44,6 +44,21 @@ class StepInline(ReadOnly, admin.TabularInline):  # type: ignore[type-arg]
     extra = 0
 
 
+class ChecklistInline(ReadOnly, admin.TabularInline):  # type: ignore[type-arg]
+    """The tasks and what came of them; they are answered on the order's page."""
+
+    model = ChecklistItem
+    fk_name = "order"
+    fields = ["position", "text", "kind", "value", "answer", "failed", "done_by", "done_at"]
+    extra = 0
+
+
+class AttachmentInline(ReadOnly, admin.TabularInline):  # type: ignore[type-arg]
+    model = Attachment
+    fields = ["name", "size", "by", "at"]
+    extra = 0
+
+
 @admin.register(WorkOrder)
 class WorkOrderAdmin(SiteScopedAdmin):
     list_display = ["__str__", "state", "priority", "site", "asset", "assignee", "due_at", "created_at"]
@@ -58,7 +73,7 @@ class WorkOrderAdmin(SiteScopedAdmin):
     search_fields = ["title", "description", "asset__name", "=pk"]
     date_hierarchy = "created_at"
     autocomplete_fields = ["asset"]
-    inlines = [StepInline, LogInline]
+    inlines = [StepInline, ChecklistInline, AttachmentInline, LogInline]
     actions = ["approve", "start", "cancel"]
     edited = ["title", "description", "kind", "priority", "due_at", "estimated_hours", "assignee"]
     kept = [

@@ -34,7 +34,9 @@ class WorkOrderQuerySet(SiteScopedQuerySet):
         return self.filter(Q(assignee=user) | Q(pk__in=crews))
 
 
-class WorkOrderStepQuerySet(SiteScopedQuerySet):
+class OfWorkOrderQuerySet(SiteScopedQuerySet):
+    """Steps, checklist and files: who sees the order sees them."""
+
     site_path = "order__site"
 
 

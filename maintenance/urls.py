@@ -1,6 +1,6 @@
 from django.urls import path
 
-from maintenance import class_views, figure_views, my_work, order_views, plan_views, stock_views, views
+from maintenance import checklist_views, class_views, figure_views, my_work, order_views, plan_views, stock_views, views
 
 app_name = "maintenance"
 urlpatterns = [
@@ -25,6 +25,10 @@ urlpatterns = [
     path("<int:pk>/reopen/", order_views.reopen, name="reopen"),
     path("<int:pk>/log/", order_views.log, name="log"),
     path("<int:pk>/comment/", order_views.comment, name="comment"),
+    path("<int:pk>/attach/", checklist_views.attach, name="attach"),
+    path("files/<int:pk>/", checklist_views.attachment, name="attachment"),
+    path("checklist/<int:pk>/", checklist_views.answer, name="answer"),
+    path("checklist/<int:pk>/follow-up/", checklist_views.follow_up, name="follow-up"),
     path("<int:pk>/close/", order_views.close, name="close"),
     path("<int:pk>/cancel/", order_views.cancel, name="cancel"),
     path("plans/", plan_views.index, name="plans"),

@@ -9,7 +9,7 @@ from django.urls import reverse
 from django.utils import timezone
 
 from alerts.models import Alert
-from maintenance.querysets import WorkOrderQuerySet, WorkOrderStepQuerySet
+from maintenance.querysets import OfWorkOrderQuerySet, WorkOrderQuerySet
 from sensors.models import Asset, Site
 
 
@@ -130,7 +130,7 @@ class WorkOrderStep(models.Model):
     by = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.PROTECT, null=True, blank=True, related_name="+")
     reason = models.CharField(max_length=500, blank=True)
 
-    objects = WorkOrderStepQuerySet.as_manager()
+    objects = OfWorkOrderQuerySet.as_manager()
 
     class Meta:
         ordering = ["at", "pk"]

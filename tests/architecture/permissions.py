@@ -393,6 +393,19 @@ WEB = [
         send=lambda _: {"planned_start": "2026-03-02T08:00"},
     ),
     Row("POST", "maintenance:log", TECHNICIANS, of="work_order", answers=302, send=lambda _: {"notes": "Greased."}),
+    Row(
+        "POST",
+        "maintenance:attach",
+        TECHNICIANS,
+        of="work_order",
+        answers=302,
+        send=lambda _: {"file": SimpleUploadedFile("note.txt", b"Greased.")},
+    ),
+    Row("GET", "maintenance:attachment", EVERYBODY, of="attachment"),
+    Row("GET", "maintenance:answer", TECHNICIANS, of="checklistitem", answers=302),
+    Row("POST", "maintenance:answer", TECHNICIANS, of="checklistitem", answers=302, send=lambda _: {"value": "3"}),
+    Row("GET", "maintenance:follow-up", OPERATORS, of="checklistitem", answers=302),
+    Row("POST", "maintenance:follow-up", OPERATORS, of="checklistitem", answers=302),
     Row("POST", "maintenance:comment", OPERATORS, of="work_order", answers=302, send=lambda _: {"text": "Soon."}),
     Row(
         "POST",
@@ -676,6 +689,20 @@ API = [
     Row("GET", "api:detector-precision", EVERYBODY),
     Row("GET", "api:anomaly-list", EVERYBODY),
     Row("GET", "api:anomaly-detail", EVERYBODY, of="anomaly"),
+    Row("GET", "api:checklist-item-list", EVERYBODY),
+    Row("POST", "api:checklist-item-answer", TECHNICIANS, of="checklistitem", send=lambda _: {"value": 3}),
+    Row("POST", "api:checklist-item-follow-up", OPERATORS, of="checklistitem"),
+    Row("GET", "api:attachment-list", EVERYBODY),
+    Row(
+        "POST",
+        "api:attachment-list",
+        TECHNICIANS,
+        answers=201,
+        elsewhere=400,
+        multipart=True,
+        send=lambda plant: {"order": plant["work_order"].pk, "file": SimpleUploadedFile("note.txt", b"Greased.")},
+    ),
+    Row("GET", "api:attachment-content", EVERYBODY, of="attachment"),
     Row("GET", "api:verdict-list", EVERYBODY),
 ]
 
@@ -822,6 +849,7 @@ WEB += [
             for step in (
                 *("approve", "schedule", "start", "hold", "finish", "reopen"),
                 *("log", "comment", "close", "cancel", "take-part"),
+                *("log", "attach", "comment", "close", "cancel"),
             )
         ),
         "plan": ("maintenance:switch-plan",),

@@ -2,6 +2,7 @@
 
 from datetime import UTC, datetime, timedelta
 
+from django.core.files.base import ContentFile
 from django.utils import timezone
 
 from alerts.models import (
@@ -17,7 +18,17 @@ from alerts.models import (
     Severity,
     Silence,
 )
-from maintenance.models import MaintenanceLog, Part, PartUse, Plan, PlanOccurrence, Verdict, WorkOrder
+from maintenance.models import (
+    Attachment,
+    ChecklistItem,
+    MaintenanceLog,
+    Part,
+    PartUse,
+    Plan,
+    PlanOccurrence,
+    Verdict,
+    WorkOrder,
+)
 from mlops.models import Anomaly, Baseline, Deployment, ModelVersion, TrainingRun, UnscoredStretch, ValidationPolicy
 from sensors.models import (
     Annotation,
@@ -57,6 +68,11 @@ def make_things(name: str) -> Things:
     order = WorkOrder.objects.create(
         site=plant.site, asset=asset, title=f"Cool {name}", state="approved", created_by=user
     )
+    item = ChecklistItem.objects.create(
+        order=order, position=1, text=f"Heat of {name}", kind="number", high=2, value=3, failed=True
+    )
+    attachment = Attachment(order=order, name=f"{name}.txt", size=4, by=user)
+    attachment.file.save("note.txt", ContentFile(b"Note"))
     log = MaintenanceLog.objects.create(asset=asset, work_order=order, done_by=user, notes=f"Looked at {name}.")
     window = {"window_start": NOON, "window_end": NOON}
     verdict = Verdict.objects.create(asset=alert.asset, alert=alert, outcome="nothing_found", given_by=user, **window)
@@ -145,6 +161,8 @@ def make_things(name: str) -> Things:
         ),
         "work_order": order,
         "workorder": order,
+        "checklistitem": item,
+        "attachment": attachment,
         "maintenancelog": log,
         "verdict": verdict,
         "plan": plan,
