@@ -18,14 +18,17 @@ VIEW = tuple(
     f"{app}.view_{model}"
     for app, models in {
         "sensors": (
-            *("site", "asset", "assetclass", "sensor", "reading", "readingbatch"),
+            *("site", "asset", "assetclass", "assetdocument", "sensor", "reading", "readingbatch"),
             *("sensorprofile", "sensorfault", "annotation", "correction"),
         ),
         "alerts": (
             *("alert", "transition", "rule", "firing", "silence"),
             *("channel", "delivery", "route", "schedule", "escalationpolicy"),
         ),
-        "maintenance": ("workorder", "checklistitem", "attachment", "maintenancelog", "verdict", "failuremode"),
+        "maintenance": (
+            *("workorder", "checklistitem", "attachment", "maintenancelog", "verdict", "failuremode", "assettemplate"),
+            *("plan", "planoccurrence", "part", "partuse"),
+        ),
         "mlops": ("anomaly", "baseline"),
     }.items()
     for model in models
@@ -52,6 +55,8 @@ ROLES: dict[str, Role] = {
             "maintenance.add_maintenancelog",
             "maintenance.change_maintenancelog",
             "maintenance.add_verdict",
+            "maintenance.add_partuse",
+            "maintenance.change_partuse",
             "sensors.add_annotation",
             "sensors.change_annotation",
             "sensors.view_quarantined",
@@ -64,6 +69,13 @@ ROLES: dict[str, Role] = {
         (
             "sensors.add_asset",
             "sensors.change_asset",
+            *(f"sensors.{verb}_assetdocument" for verb in ("add", "change")),
+            *(f"sensors.{verb}_assetclass" for verb in ("add", "change")),
+            *(
+                f"maintenance.{verb}_{model}"
+                for model in ("failuremode", "assettemplate")
+                for verb in ("add", "change")
+            ),
             "sensors.add_sensor",
             "sensors.change_sensor",
             "sensors.change_reading",
@@ -77,6 +89,7 @@ ROLES: dict[str, Role] = {
                 for model in ("rule", "route", "schedule", "escalationpolicy")
                 for verb in ("add", "change")
             ),
+            *(f"maintenance.{verb}_{model}" for model in ("plan", "part") for verb in ("add", "change")),
             "mlops.view_deployment",
             "mlops.change_deployment",
             *(f"mlops.{verb}_trainingrun" for verb in ("view", "add")),

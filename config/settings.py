@@ -262,6 +262,7 @@ CELERY_BEAT_SCHEDULE = {
     "send messages": {"task": "alerts.tasks.deliver", "schedule": 1.0, "options": {"expires": 2}},
     "heartbeat of messages": {"task": "config.tasks.messages_heartbeat", "schedule": 5.0, "options": {"expires": 5}},
     "score assets": {"task": "mlops.tasks.score_assets", "schedule": 1.0, "options": {"expires": 2}},
+    "follow plans": {"task": "maintenance.tasks.follow_plans", "schedule": 20.0, "options": {"expires": 20}},
     "resume training": {"task": "mlops.tasks.resume_training", "schedule": 30.0, "options": {"expires": 30}},
     "set anomalies of faulty sensors aside": {
         "task": "mlops.tasks.set_faulty_aside",
@@ -326,6 +327,8 @@ STATICFILES_DIRS = [
     BASE_DIR / "static",
     *([("plotly", Path(_plotly.origin).parent / "package_data")] if _plotly and _plotly.origin else []),
 ]
+# Files that people add to assets and work orders; no address leads there, views hand them out.
+MEDIA_ROOT = STATE_DIR / "files"
 STORAGES = {
     "default": files_storage(FILES_ROOT, STATE_DIR / "files"),
     "staticfiles": {"BACKEND": "whitenoise.storage.CompressedManifestStaticFilesStorage"},

@@ -8,7 +8,12 @@ from django.contrib.auth.models import User
 from django.db.models import Model, QuerySet
 from django.http import HttpRequest
 
-from maintenance import work_orders
+from maintenance import (
+    class_admin,  # noqa: F401 (registers its pages)
+    plan_admin,  # noqa: F401
+    stock_admin,  # noqa: F401
+    work_orders,
+)
 from maintenance.models import Attachment, ChecklistItem, MaintenanceLog, Verdict, WorkOrder, WorkOrderStep
 from sensors.admin import ReadOnly, SiteScopedAdmin, VisibleChoices, VisibleRelatedFilter
 from sensors.errors import Refused

@@ -13,8 +13,8 @@ from maintenance import answers, work_orders
 from maintenance.models import Attachment, ChecklistItem, WorkOrder
 from sensors import live
 from sensors.errors import Refused
+from sensors.files import MAX_FILE_BYTES
 
-MAX_BYTES = 12 * 1024 * 1024
 MAX_COUNT = 50
 # Large enough to read a nameplate on.
 MAX_SIDE = 2560
@@ -29,8 +29,8 @@ def attach(order: WorkOrder, by: User, sent: File, item: ChecklistItem | None = 
     Photos are written anew, without where they were taken; browsers may show them. Everything else can only be saved.
     Raises Refused (413) for what is too large, and when the order has ended or has too many files.
     """
-    if sent.size > MAX_BYTES:
-        raise Refused("file_too_large", f"Files may have {MAX_BYTES // 1024**2} MB; this one has more.", 413)
+    if sent.size > MAX_FILE_BYTES:
+        raise Refused("file_too_large", f"Files may have {MAX_FILE_BYTES // 1024**2} MB; this one has more.", 413)
     name = (sent.name or "file").replace("\\", "/").rsplit("/", 1)[-1][-200:]
     content, kind = _shown(sent)
     if item is not None and item.kind == ChecklistItem.Kind.PHOTO and not kind:

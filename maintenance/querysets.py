@@ -2,10 +2,11 @@ from datetime import datetime
 from typing import Self
 
 from django.contrib.auth.models import User
+from django.db import models
 from django.db.models import F, Q
 
 from sensors.models import Asset
-from sensors.querysets import SiteScopedQuerySet
+from sensors.querysets import SiteScopedQuerySet, Viewer
 
 
 class WorkOrderQuerySet(SiteScopedQuerySet):
@@ -45,3 +46,33 @@ class MaintenanceLogQuerySet(SiteScopedQuerySet):
 
 class VerdictQuerySet(SiteScopedQuerySet):
     site_path = "asset__site"
+
+
+class CalendarLinkQuerySet(models.QuerySet):  # type: ignore[type-arg]
+    def visible_to(self, user: Viewer) -> Self:
+        """One's own alone."""
+        return self.filter(person=user.pk)
+
+
+class PlanQuerySet(SiteScopedQuerySet):
+    site_path = "asset__site"
+
+    def to_look_at(self, now: datetime) -> Self:
+        return self.filter(enabled=True, next_look_at__lte=now)
+
+
+class PlanOccurrenceQuerySet(SiteScopedQuerySet):
+    site_path = "plan__asset__site"
+
+
+class PartQuerySet(SiteScopedQuerySet):
+    def to_reorder(self) -> Self:
+        return self.filter(minimum__gt=0, quantity__lte=F("minimum"))
+
+
+class PartUseQuerySet(SiteScopedQuerySet):
+    site_path = "order__site"
+
+    def standing(self) -> Self:
+        """Those that were not put back."""
+        return self.filter(put_back_at=None)

@@ -1,12 +1,15 @@
 from django.urls import path
 
-from maintenance import checklist_views, my_work, order_views, views
+from maintenance import checklist_views, class_views, figure_views, my_work, order_views, plan_views, stock_views, views
 
 app_name = "maintenance"
 urlpatterns = [
     path("", views.work_orders, name="work-orders"),
+    path("classes/", class_views.classes, name="classes"),
+    path("new-asset/", class_views.new_asset, name="new-asset"),
     path("mine/", my_work.mine, name="mine"),
     path("worker.js", my_work.worker, name="worker"),
+    path("figures/", figure_views.figures_page, name="figures"),
     path("due/", views.due_panel, name="due-panel"),
     path("assets/<int:pk>/", views.for_asset, name="for-asset"),
     path("assets/<int:pk>/foretold/", views.foretold, name="foretold"),
@@ -28,4 +31,17 @@ urlpatterns = [
     path("checklist/<int:pk>/follow-up/", checklist_views.follow_up, name="follow-up"),
     path("<int:pk>/close/", order_views.close, name="close"),
     path("<int:pk>/cancel/", order_views.cancel, name="cancel"),
+    path("plans/", plan_views.index, name="plans"),
+    path("plans/new/", plan_views.new, name="new-plan"),
+    path("plans/<int:pk>/", plan_views.plan, name="plan"),
+    path("plans/<int:pk>/edit/", plan_views.edit, name="edit-plan"),
+    path("plans/<int:pk>/switch/", plan_views.switch, name="switch-plan"),
+    path("parts/", stock_views.index, name="parts"),
+    path("parts/new/", stock_views.new, name="new-part"),
+    path("parts/<int:pk>/", stock_views.part, name="part"),
+    path("parts/<int:pk>/deliver/", stock_views.deliver, name="deliver-part"),
+    path("parts/<int:pk>/count/", stock_views.count, name="count-part"),
+    path("part-uses/<int:pk>/put-back/", stock_views.put_back, name="put-back"),
+    path("<int:pk>/parts/", stock_views.for_order, name="parts-of-order"),
+    path("<int:pk>/parts/take/", stock_views.take, name="take-part"),
 ]

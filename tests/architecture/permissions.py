@@ -9,6 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any
+from uuid import uuid4
 
 from django.contrib.auth.models import User
 from django.core.files.uploadedfile import SimpleUploadedFile
@@ -53,6 +54,14 @@ def _upload(plant: Things) -> dict[str, Any]:
     return {"site": plant["site"].pk, "file": SimpleUploadedFile("pump.csv", rows)}
 
 
+def a_new_asset(things: Things) -> dict[str, Any]:
+    return {"template": things["assettemplate"].pk, "site": things["site"].pk, "name": "Fan 9", "key_prefix": "f9"}
+
+
+def a_document(_: Things) -> dict[str, Any]:
+    return {"file": SimpleUploadedFile("manual.pdf", b"%PDF-1.7")}
+
+
 def a_stretch() -> dict[str, Any]:
     return {"kind": "excluded", "start": "2026-01-01T00:00:00", "end": "2026-01-02T00:00:00"}
 
@@ -95,6 +104,32 @@ def a_rule(things: Things) -> dict[str, Any]:
     }
 
 
+def a_part(things: Things) -> dict[str, Any]:
+    return {"site": things["site"].pk, "number": "NU 206", "name": "Roller bearing", "unit": "pcs", "minimum": 0}
+
+
+def a_use(things: Things) -> dict[str, Any]:
+    return {"order": things["work_order"].pk, "part": things["part"].pk, "quantity": "1", "key": str(uuid4())}
+
+
+def a_plan(_: Things) -> dict[str, Any]:
+    return {
+        "title": "Grease",
+        "priority": 2,
+        "lead_days": 7,
+        "starts_on": "2026-03-02",
+        "due_time": "08:00",
+        "interval": 1,
+        "repeat": "WEEKLY",
+        "counts_from": "scheduled",
+        "on_holiday": "keep",
+    }
+
+
+def a_plan_as_json(things: Things) -> dict[str, Any]:
+    return {"asset": things["asset"].pk, "title": "Grease", "rule": "FREQ=WEEKLY", "starts_on": "2026-03-02"}
+
+
 def no_firings(_: Things) -> dict[str, Any]:
     return {"firings": '{"start": "2026-03-01T00:00:00Z", "end": "2026-03-02T00:00:00Z", "spans": []}'}
 
@@ -116,6 +151,16 @@ WEB = [
     Row("GET", "sensors:overview", EVERYBODY),
     Row("GET", "sensors:assets", EVERYBODY),
     Row("GET", "sensors:asset", EVERYBODY, of="asset"),
+    Row("GET", "sensors:nameplate", ENGINEERS, of="asset"),
+    Row("POST", "sensors:nameplate", ENGINEERS, of="asset", answers=302, send=lambda _: {"criticality": 2}),
+    Row("POST", "sensors:add-document", ENGINEERS, of="asset", answers=302, send=a_document),
+    # Its file is not there.
+    Row("GET", "sensors:document", EVERYBODY, of="assetdocument", answers=503),
+    Row("POST", "sensors:remove-document", ENGINEERS, of="assetdocument", answers=302),
+    Row("GET", "sensors:label", EVERYBODY, of="asset"),
+    Row("GET", "sensors:label-svg", EVERYBODY, of="asset"),
+    Row("GET", "sensors:label-png", EVERYBODY, of="asset"),
+    Row("GET", "sensors:labels", EVERYBODY, of="site"),
     Row("GET", "sensors:health", EVERYBODY),
     Row("GET", "sensors:readings", EVERYBODY, of="sensor"),
     Row("GET", "sensors:series", EVERYBODY, of="sensor"),
@@ -295,10 +340,32 @@ WEB = [
     # An invented link.
     Row("GET", "alerts:by-link", PUBLIC, answers=404, kwargs={"token": "invented"}),
     Row("POST", "alerts:by-link", PUBLIC, answers=404, kwargs={"token": "invented"}),
+    Row("GET", "maintenance:parts", EVERYBODY),
+    Row("GET", "maintenance:new-part", ENGINEERS),
+    Row("POST", "maintenance:new-part", ENGINEERS, answers=302, elsewhere=422, send=a_part),
+    Row("GET", "maintenance:part", EVERYBODY, of="part"),
+    Row("POST", "maintenance:part", ENGINEERS, of="part", answers=302, send=a_part),
+    Row("POST", "maintenance:deliver-part", ENGINEERS, of="part", answers=302, send=lambda _: {"quantity": 1}),
+    Row("POST", "maintenance:count-part", ENGINEERS, of="part", answers=302, send=lambda _: {"quantity": 1}),
+    Row("GET", "maintenance:parts-of-order", EVERYBODY, of="work_order"),
+    Row("POST", "maintenance:take-part", TECHNICIANS, of="work_order", answers=302, send=a_use),
+    Row("GET", "maintenance:put-back", TECHNICIANS, of="partuse", answers=302),
+    Row("POST", "maintenance:put-back", TECHNICIANS, of="partuse", answers=302),
+    Row("GET", "maintenance:plans", EVERYBODY),
+    Row("GET", "maintenance:new-plan", ENGINEERS),
+    Row("POST", "maintenance:new-plan", ENGINEERS),
+    Row("GET", "maintenance:plan", EVERYBODY, of="plan"),
+    Row("GET", "maintenance:edit-plan", ENGINEERS, of="plan"),
+    Row("POST", "maintenance:edit-plan", ENGINEERS, of="plan", answers=302, send=a_plan),
+    Row("POST", "maintenance:switch-plan", ENGINEERS, of="plan", answers=302),
     Row("GET", "maintenance:work-orders", EVERYBODY),
     Row("GET", "maintenance:mine", TECHNICIANS),
     Row("GET", "maintenance:worker", EVERYBODY),
     Row("GET", "maintenance:due-panel", EVERYBODY),
+    Row("GET", "maintenance:classes", EVERYBODY),
+    Row("GET", "maintenance:new-asset", ENGINEERS),
+    Row("POST", "maintenance:new-asset", ENGINEERS, answers=302, elsewhere=400, send=a_new_asset),
+    Row("GET", "maintenance:figures", EVERYBODY),
     Row("GET", "maintenance:for-asset", EVERYBODY, of="asset"),
     Row("POST", "maintenance:foretold", EVERYBODY, of="asset", send=no_firings),
     Row("GET", "maintenance:for-alert", EVERYBODY, of="alert"),
@@ -349,6 +416,8 @@ WEB = [
         send=lambda _: {"outcome": "fault_found"},
     ),
     Row("GET", "mlops:for-asset", EVERYBODY, of="asset"),
+    Row("GET", "mlops:health", EVERYBODY, of="asset"),
+    Row("GET", "mlops:fleet-health", EVERYBODY),
     Row("GET", "mlops:validation", EVERYBODY),
     Row("GET", "mlops:marks", EVERYBODY, of="asset"),
     Row("GET", "mlops:models", ENGINEERS),
@@ -417,7 +486,19 @@ API = [
     Row("GET", "api:sensor-series-export", EVERYBODY, of="sensor"),
     *(
         Row("GET", f"api:{name}-export", EVERYBODY)
-        for name in ("asset", "sensor", "batch", "alert", "work-order", "verdict", "anomaly")
+        for name in (
+            "asset",
+            "sensor",
+            "batch",
+            "alert",
+            "work-order",
+            "verdict",
+            "plan",
+            "plan-occurrence",
+            "part",
+            "part-use",
+            "anomaly",
+        )
     ),
     Row("GET", "api:import-list", ENGINEERS),
     Row("POST", "api:import-list", ENGINEERS, answers=201, elsewhere=400, send=_upload, multipart=True),
@@ -459,6 +540,9 @@ API = [
     Row("GET", "api:firing-list", EVERYBODY),
     Row("GET", "api:alert-list", EVERYBODY),
     Row("GET", "api:alert-statistics", EVERYBODY),
+    # Who sees several sites has to name one.
+    Row("GET", "api:figures", EVERYBODY, answers=frozenset({200, 400})),
+    Row("GET", "api:figures-export", EVERYBODY, answers=frozenset({200, 400})),
     Row("GET", "api:alert-detail", EVERYBODY, of="alert"),
     Row("POST", "api:alert-acknowledge", OPERATORS, of="alert"),
     Row("POST", "api:alert-snooze", OPERATORS, of="alert", send=lambda _: in_an_hour()),
@@ -566,11 +650,43 @@ API = [
     Row("POST", "api:work-order-log", TECHNICIANS, of="work_order", answers=201, send=lambda _: {"notes": "Greased."}),
     Row("POST", "api:work-order-comment", OPERATORS, of="work_order", answers=201, send=lambda _: {"text": "Soon."}),
     Row("POST", "api:work-order-close", TECHNICIANS, of="work_order", send=lambda _: {"outcome": "fault_found"}),
+    Row("GET", "api:part-list", EVERYBODY),
+    Row("POST", "api:part-list", ENGINEERS, answers=201, elsewhere=400, send=a_part),
+    Row("GET", "api:part-detail", EVERYBODY, of="part"),
+    Row("PATCH", "api:part-detail", ENGINEERS, of="part", send=lambda _: {"minimum": 2}),
+    Row("POST", "api:part-deliver", ENGINEERS, of="part", send=lambda _: {"quantity": 1}),
+    Row("POST", "api:part-count", ENGINEERS, of="part", send=lambda _: {"quantity": 1}),
+    Row("GET", "api:part-use-list", EVERYBODY),
+    Row("POST", "api:part-use-list", TECHNICIANS, answers=201, elsewhere=400, send=a_use),
+    Row("POST", "api:part-use-put-back", TECHNICIANS, of="partuse"),
+    Row("GET", "api:plan-list", EVERYBODY),
+    Row("POST", "api:plan-list", ENGINEERS, answers=201, elsewhere=400, send=a_plan_as_json),
+    Row("GET", "api:plan-detail", EVERYBODY, of="plan"),
+    Row("PATCH", "api:plan-detail", ENGINEERS, of="plan", send=lambda _: {"enabled": False}),
+    Row("GET", "api:plan-dates", EVERYBODY, of="plan"),
+    Row("GET", "api:plan-occurrence-list", EVERYBODY),
     Row("GET", "api:model-list", SENDERS),
     Row("GET", "api:model-detail", SENDERS, of="modelversion"),
     # No pool answers here.
     Row("POST", "api:predict", SENDERS, answers=503, send=lambda things: {"sensor": things["sensor"].pk}),
     Row("GET", "api:sensor-scores", EVERYBODY, of="sensor", answers=503),
+    *(
+        Row("GET", f"api:{name}-{kind}", EVERYBODY, of=name.replace("-", "") if kind == "detail" else "")
+        for name in ("asset-class", "failure-mode", "asset-template")
+        for kind in ("list", "detail")
+    ),
+    Row(
+        "POST",
+        "api:asset-template-create-asset",
+        ENGINEERS,
+        of="assettemplate",
+        answers=201,
+        elsewhere=400,
+        send=a_new_asset,
+    ),
+    Row("GET", "api:asset-health-list", EVERYBODY),
+    Row("GET", "api:asset-health-detail", EVERYBODY, of="asset"),
+    Row("GET", "api:detector-precision", EVERYBODY),
     Row("GET", "api:anomaly-list", EVERYBODY),
     Row("GET", "api:anomaly-detail", EVERYBODY, of="anomaly"),
     Row("GET", "api:checklist-item-list", EVERYBODY),
@@ -662,9 +778,15 @@ ADMIN_MODELS = {
     "alerts.schedule": (TECHNICIANS, ENGINEERS, ENGINEERS),
     "alerts.escalationpolicy": (TECHNICIANS, ENGINEERS, ENGINEERS),
     "alerts.route": (TECHNICIANS, ENGINEERS, ENGINEERS),
+    "sensors.assetclass": (TECHNICIANS, ENGINEERS, ENGINEERS),
+    "maintenance.failuremode": (TECHNICIANS, ENGINEERS, ENGINEERS),
+    "maintenance.assettemplate": (TECHNICIANS, ENGINEERS, ENGINEERS),
     "maintenance.workorder": (TECHNICIANS, TECHNICIANS, TECHNICIANS),
     # The log in the table was written by somebody else; tests/maintenance/test_admin.py changes an own one.
     "maintenance.maintenancelog": (TECHNICIANS, TECHNICIANS, NOBODY),
+    "maintenance.plan": (TECHNICIANS, NOBODY, NOBODY),
+    "maintenance.part": (TECHNICIANS, NOBODY, NOBODY),
+    "maintenance.partuse": (TECHNICIANS, NOBODY, NOBODY),
     "maintenance.verdict": (TECHNICIANS, NOBODY, NOBODY),
     "mlops.anomaly": (TECHNICIANS, NOBODY, NOBODY),
     "mlops.baseline": (TECHNICIANS, NOBODY, NOBODY),
@@ -712,6 +834,7 @@ WEB += [
     Row("GET", url, EVERYBODY, of=kind, answers=302, elsewhere=302)
     for kind, urls in {
         "import": ("sensors:import-start", "sensors:import-cancel"),
+        "asset": ("sensors:add-document",),
         "quarantined": ("sensors:discard-quarantined",),
         "channel": ("alerts:test-channel", "alerts:redrive-channel"),
         "delivery": ("alerts:redrive",),
@@ -725,9 +848,12 @@ WEB += [
             f"maintenance:{step}"
             for step in (
                 *("approve", "schedule", "start", "hold", "finish", "reopen"),
+                *("log", "comment", "close", "cancel", "take-part"),
                 *("log", "attach", "comment", "close", "cancel"),
             )
         ),
+        "plan": ("maintenance:switch-plan",),
+        "part": ("maintenance:deliver-part", "maintenance:count-part"),
     }.items()
     for url in urls
 ]

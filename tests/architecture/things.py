@@ -18,10 +18,21 @@ from alerts.models import (
     Severity,
     Silence,
 )
-from maintenance.models import Attachment, ChecklistItem, MaintenanceLog, Verdict, WorkOrder
+from maintenance.models import (
+    Attachment,
+    ChecklistItem,
+    MaintenanceLog,
+    Part,
+    PartUse,
+    Plan,
+    PlanOccurrence,
+    Verdict,
+    WorkOrder,
+)
 from mlops.models import Anomaly, Baseline, Deployment, ModelVersion, TrainingRun, UnscoredStretch, ValidationPolicy
 from sensors.models import (
     Annotation,
+    AssetDocument,
     AuditEntry,
     Correction,
     Import,
@@ -65,6 +76,10 @@ def make_things(name: str) -> Things:
     log = MaintenanceLog.objects.create(asset=asset, work_order=order, done_by=user, notes=f"Looked at {name}.")
     window = {"window_start": NOON, "window_end": NOON}
     verdict = Verdict.objects.create(asset=alert.asset, alert=alert, outcome="nothing_found", given_by=user, **window)
+    plan = Plan.objects.create(asset=asset, title=f"Grease {name}", rule="FREQ=DAILY", starts_on=NOON.date())
+    PlanOccurrence.objects.create(plan=plan, key="2026-03-01", due_at=NOON, order=order)
+    part = Part.objects.create(site=plant.site, number="6205", name=f"Bearing of {name}", quantity=5)
+    use = PartUse.objects.create(order=order, part=part, quantity=1, by=user)
     batch = ReadingBatch.objects.create(
         source=name, accepted=1, sensors=[sensor.pk], firsts=[NOON], lasts=[NOON], received_at=NOON
     )
@@ -141,12 +156,18 @@ def make_things(name: str) -> Things:
         "asset": asset,
         "sensor": sensor,
         "alert": alert,
+        "assetdocument": AssetDocument.objects.create(
+            asset=asset, name=f"{name} manual.pdf", file="assets/manual.pdf", size_bytes=9, added_by=user
+        ),
         "work_order": order,
         "workorder": order,
         "checklistitem": item,
         "attachment": attachment,
         "maintenancelog": log,
         "verdict": verdict,
+        "plan": plan,
+        "part": part,
+        "partuse": use,
         "batch": batch,
         "readingbatch": batch,
         "import": Import.objects.create(site=plant.site, uploaded_by=user, name=f"{name}.csv", size=1, layout=LAYOUT),

@@ -103,7 +103,7 @@ def test_too_large_and_too_many_are_refused(
         attachments.attach(order, technician, sent("b.txt", b"x"))
     assert refusal.value.code == "too_many_files"
     with pytest.raises(Refused) as refusal:
-        attachments.attach(order, technician, sent("c.txt", b"x" * (attachments.MAX_BYTES + 1)))
+        attachments.attach(order, technician, sent("c.txt", b"x" * (attachments.MAX_FILE_BYTES + 1)))
     assert refusal.value.code == "file_too_large"
 
 

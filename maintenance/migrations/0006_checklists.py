@@ -10,7 +10,7 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('maintenance', '0003_steps'),
+        ('maintenance', '0005_asset_templates'),
         ('sensors', '0009_asset_classes'),
         migrations.swappable_dependency(settings.AUTH_USER_MODEL),
     ]
