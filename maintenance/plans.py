@@ -253,6 +253,7 @@ def _order(plan: Plan, due_at: datetime, alert: Alert | None = None) -> WorkOrde
         due_at=due_at,
         estimated_hours=plan.estimated_hours,
         assignee=plan.assignee if plan.assignee and plan.assignee.is_active else None,
+        checklist=plan.checklist,
         alert=alert,
         approved=plan.approved,
     )

@@ -123,10 +123,12 @@ class Plan(models.Model):
 
     def clean(self) -> None:
         """Raises ValidationError when the plan lacks what its trigger needs, or contradicts itself."""
-        if not isinstance(self.checklist, list) or not all(
-            isinstance(task, dict) and str(task.get("text") or "").strip() for task in self.checklist
-        ):
-            raise _refused("checklist", "invalid", "Tasks are objects with a `text`.")
+        from maintenance.checklists import parsed  # It knows the models.
+
+        try:
+            parsed(self.checklist)
+        except Refused as refusal:
+            raise _refused("checklist", "invalid", refusal.detail) from refusal
         before = Plan.objects.filter(pk=self.pk).first() if self.pk else None
         if before and self.asset_id and before.asset_id != self.asset_id:
             raise _refused("asset", "fixed", "A plan stays at its asset; make another one.")

@@ -72,6 +72,17 @@ def test_a_plan_that_asks_for_it_only_proposes(planned: Callable[..., Plan]) -> 
     assert {order.state for order in WorkOrder.objects.all()} == {"proposed"}
 
 
+def test_each_order_has_the_checklist_of_its_plan(planned: Callable[..., Plan]) -> None:
+    planned(checklist=[{"text": "Oil level", "kind": "number", "low": 1}, {"text": "Guard is closed"}])
+    look(BEGIN)
+    for order in WorkOrder.objects.all():
+        assert list(order.checklist.values_list("text", "kind", "low")) == [
+            ("Oil level", "number", 1),
+            ("Guard is closed", "tick", None),
+        ]
+    assert WorkOrder.objects.exists()
+
+
 def test_looking_again_makes_nothing_again(planned: Callable[..., Plan]) -> None:
     plan = planned()
     for minutes in (0, 0, 1, 60):
@@ -424,6 +435,6 @@ def test_an_alert_that_somebody_works_on_already_needs_no_other_order(
     watching: Plan, north: Plant, people: dict[str, User]
 ) -> None:
     alert = alert_of(north.pump, BEGIN + HOUR)
-    order = work_orders.open_for_alert(alert, people["technician"])
+    order = work_orders.propose_for_alert(alert, people["technician"])
     assert look(BEGIN + HOUR) == 0
     assert watching.occurrences.get().order == order
