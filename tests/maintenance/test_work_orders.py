@@ -209,14 +209,14 @@ def test_a_note_that_is_sent_twice_with_its_key_is_one_note(order: WorkOrder, te
 def test_the_failure_modes_of_the_class_and_of_any_are_offered(
     client: Client, order: WorkOrder, technician: User, north: Plant
 ) -> None:
-    pumps, fans = (AssetClass.objects.create(name=name) for name in ("Pump", "Fan"))
-    for asset_class, name in ((pumps, "Cavitation"), (fans, "Loose blade"), (None, "Overheating")):
+    washers, printers = (AssetClass.objects.create(name=name) for name in ("Washer", "Printer"))
+    for asset_class, name in ((washers, "Torn belt"), (printers, "Dry ink"), (None, "Dropped")):
         FailureMode.objects.create(asset_class=asset_class, code=name[:3], name=name)
-    north.pump.asset_class = pumps
+    north.pump.asset_class = washers
     north.pump.save()
     client.force_login(technician)
     page = client.get(order.get_absolute_url()).content.decode()
-    assert ["Cavitation" in page, "Overheating" in page, "Loose blade" in page] == [True, True, False]
+    assert ["Torn belt" in page, "Dropped" in page, "Dry ink" in page] == [True, True, False]
 
 
 def test_a_hold_needs_a_reason(order: WorkOrder, technician: User) -> None:
