@@ -10,6 +10,7 @@ from alerts.rules.api import FiringViewSet, RuleViewSet
 from alerts.statistics_api import AlertStatistics
 from maintenance.api import AlertWorkOrder, VerdictViewSet, WorkOrderViewSet
 from maintenance.figures_api import FiguresExport, FiguresView
+from maintenance.log_api import LogViewSet
 from mlops.api import AnomalyViewSet, ModelVersionViewSet
 from mlops.prediction.api import Predict, SensorScores
 from sensors.api.annotations import AnnotationViewSet, CorrectionViewSet
@@ -44,6 +45,7 @@ router.register("deliveries", DeliveryViewSet, "delivery")
 router.register("rules", RuleViewSet, "rule")
 router.register("firings", FiringViewSet, "firing")
 router.register("work-orders", WorkOrderViewSet, "work-order")
+router.register("maintenance-logs", LogViewSet, "log")
 router.register("verdicts", VerdictViewSet, "verdict")
 
 urlpatterns = [

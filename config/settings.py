@@ -367,6 +367,7 @@ SPECTACULAR_SETTINGS = {
         "DeliveryState": "alerts.models.Delivery.State",
         "WorkState": ["waiting", "dead", "done"],
         "WorkOrderState": "maintenance.models.WorkOrder.State",
+        "WorkKind": "maintenance.models.WorkOrder.Kind",
     },
 }
 

@@ -100,6 +100,7 @@ class WorkOrder(models.Model):
         ]
         indexes = [
             models.Index(fields=["asset", "state"], name="work_order_of_asset"),
+            models.Index(fields=["asset", "closed_at"], name="work_order_ended"),
             models.Index(fields=["site", "state", "due_at"], name="work_order_due"),
         ]
 
