@@ -5,14 +5,12 @@ from django.contrib.auth.models import User
 from django.db.models import QuerySet
 from django.http import HttpRequest
 
-from alerts import (
-    delivery,
-    lifecycle,
-    notification_admin,  # noqa: F401 (registers its pages)
-    template_admin,  # noqa: F401
-)
+from alerts import lifecycle
+from alerts.delivery import admin as template_admin  # noqa: F401 (registers its pages)
+from alerts.delivery import sending
 from alerts.models import Alert, Channel, Delivery, DeliveryItem, Transition
-from alerts.rules import admin as rules_admin  # noqa: F401 (registers its pages)
+from alerts.routing import admin as routing_admin  # noqa: F401
+from alerts.rules import admin as rules_admin  # noqa: F401
 from sensors.admin import ReadOnly, SiteScopedAdmin, VisibleRelatedFilter
 from sensors.errors import Refused
 
@@ -94,5 +92,5 @@ class DeliveryAdmin(ReadOnly, SiteScopedAdmin):
         assert isinstance(request.user, User)
         # The list's own query has an order and joins that cannot be locked.
         rows = Delivery.objects.filter(pk__in=list(queryset.values_list("pk", flat=True)))
-        count = delivery.redrive(rows, lifecycle.Actor(request.user, Transition.Surface.ADMIN))
+        count = sending.redrive(rows, lifecycle.Actor(request.user, Transition.Surface.ADMIN))
         self.message_user(request, f"{count} messages are sent again.", messages.SUCCESS)

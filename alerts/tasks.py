@@ -1,7 +1,9 @@
 from celery import current_app, shared_task
 from django.utils import timezone
 
-from alerts import delivery, escalation, faults, lifecycle, notify, nudge, returning
+from alerts import faults, lifecycle, nudge, returning
+from alerts.delivery import sending
+from alerts.routing import escalation, notify
 
 
 @shared_task
@@ -34,13 +36,13 @@ def climb() -> None:
 @shared_task
 def deliver() -> None:
     """See by which channels something is to be sent, and have it sent, each by threads of its own."""
-    for channel_id in delivery.waited_for():
+    for channel_id in sending.waited_for():
         current_app.send_task("alerts.tasks.deliver_by", (channel_id,), expires=5)
 
 
 @shared_task
 def deliver_by(channel_id: int) -> None:
     """Send what is due by one channel."""
-    if delivery.deliver_by(channel_id):
+    if sending.deliver_by(channel_id):
         # What a turn has left.
         nudge.deliver()

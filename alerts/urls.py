@@ -1,7 +1,8 @@
 from django.urls import path
 
-from alerts import critical, delivery_views, performance, views
-from alerts import notification_views as notifications
+from alerts import critical, performance, views
+from alerts.delivery import views as delivery_views
+from alerts.routing import views as notifications
 from alerts.rules import views as rules
 
 app_name = "alerts"

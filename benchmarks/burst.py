@@ -40,7 +40,7 @@ def run() -> list[dict[str, Any]]:
 def _set_up(plant: Plant, receiver: Web) -> list[Any]:
     from django.contrib.auth.models import Group, User
 
-    from alerts import channels
+    from alerts.delivery import channels
     from alerts.models import Channel, Route, Severity
     from sensors.models import Asset
 
@@ -140,8 +140,8 @@ def _most() -> int:
 def _planning(assets: list[Any]) -> list[dict[str, Any]]:
     from django.utils import timezone
 
-    from alerts import notify
     from alerts.models import Alert
+    from alerts.routing import notify
 
     # Far ahead, so that the platform's own workers leave them alone.
     later = timezone.now() + LATER

@@ -4,14 +4,16 @@ from django.urls import path
 from rest_framework.routers import SimpleRouter
 
 from alerts.api import AlertViewSet
-from alerts.delivery_api import ChannelViewSet, DeliveryViewSet
-from alerts.notification_api import OwnPreference, PolicyViewSet, RouteViewSet, ScheduleViewSet, SilenceViewSet
+from alerts.delivery.api import ChannelViewSet, DeliveryViewSet
+from alerts.routing.api import OwnPreference, PolicyViewSet, RouteViewSet, ScheduleViewSet, SilenceViewSet
 from alerts.rules.api import FiringViewSet, RuleViewSet
 from alerts.statistics_api import AlertStatistics
 from maintenance.api import AlertWorkOrder, VerdictViewSet, WorkOrderViewSet
 from maintenance.figures_api import FiguresExport, FiguresView
 from maintenance.log_api import LogViewSet
 from mlops.api import AnomalyViewSet, ModelVersionViewSet
+from mlops.health_api import HealthViewSet
+from mlops.precision_api import DetectorPrecision
 from mlops.prediction.api import Predict, SensorScores
 from sensors.api.annotations import AnnotationViewSet, CorrectionViewSet
 from sensors.api.imports import ImportViewSet
@@ -25,6 +27,7 @@ app_name = "api"
 router = SimpleRouter(use_regex_path=False)
 router.register("sites", SiteViewSet, "site")
 router.register("assets", AssetViewSet, "asset")
+router.register("asset-health", HealthViewSet, "asset-health")
 router.register("sensors", SensorViewSet, "sensor")
 router.register("sensor-faults", SensorFaultViewSet, "sensor-fault")
 router.register("batches", BatchViewSet, "batch")
@@ -55,6 +58,7 @@ urlpatterns = [
     path("sensors/<int:id>/export/", SensorExport.as_view(), name="sensor-series-export"),
     path("sensors/<int:id>/scores/", SensorScores.as_view(), name="sensor-scores"),
     path("preferences/", OwnPreference.as_view(), name="preferences"),
+    path("detectors/precision/", DetectorPrecision.as_view(), name="detector-precision"),
     path("predict/", Predict.as_view(), name="predict"),
     path("alerts/statistics/", AlertStatistics.as_view(), name="alert-statistics"),
     path("alerts/<int:pk>/work-order/", AlertWorkOrder.as_view(), name="alert-work-order"),

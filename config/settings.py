@@ -79,7 +79,7 @@ CHUNK_DAYS = env.int("CHUNK_DAYS", 1, validate=validate.Range(min=1, max=365))
 COMPRESS_AFTER_DAYS = env.int("COMPRESS_AFTER_DAYS", 7, validate=validate.Range(min=0, max=36_500))
 # How people outside reach this installation, for the links in messages; empty: http://HOST:PORT.
 PUBLIC_URL = env.str("PUBLIC_URL", "")
-# Encrypt what channels must keep secret, the newest first; empty: derived from SECRET_KEY (alerts.secrets).
+# Encrypt what channels must keep secret, the newest first; empty: derived from SECRET_KEY (alerts.delivery.secrets).
 SECRETS_KEYS: list[str] = env.list("SECRETS_KEYS", [])
 # Networks of our own that webhooks and chat services may reach nevertheless, as 10.1.0.0/16.
 WEBHOOK_ALLOW_PRIVATE: list[str] = env.list("WEBHOOK_ALLOW_PRIVATE", [])
@@ -259,6 +259,7 @@ CELERY_BEAT_SCHEDULE = {
     "send messages": {"task": "alerts.tasks.deliver", "schedule": 1.0, "options": {"expires": 2}},
     "heartbeat of messages": {"task": "config.tasks.messages_heartbeat", "schedule": 5.0, "options": {"expires": 5}},
     "score assets": {"task": "mlops.tasks.score_assets", "schedule": 1.0, "options": {"expires": 2}},
+    "follow plans": {"task": "maintenance.tasks.follow_plans", "schedule": 20.0, "options": {"expires": 20}},
     "resume training": {"task": "mlops.tasks.resume_training", "schedule": 30.0, "options": {"expires": 30}},
     "set anomalies of faulty sensors aside": {
         "task": "mlops.tasks.set_faulty_aside",
@@ -323,6 +324,8 @@ STATICFILES_DIRS = [
     BASE_DIR / "static",
     *([("plotly", Path(_plotly.origin).parent / "package_data")] if _plotly and _plotly.origin else []),
 ]
+# Files that people add to assets and work orders; no address leads there, views hand them out.
+MEDIA_ROOT = STATE_DIR / "files"
 STORAGES = {
     "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},
     "staticfiles": {"BACKEND": "whitenoise.storage.CompressedManifestStaticFilesStorage"},
@@ -366,6 +369,7 @@ SPECTACULAR_SETTINGS = {
         "DeliveryKind": "alerts.models.Delivery.Kind",
         "DeliveryState": "alerts.models.Delivery.State",
         "WorkState": ["waiting", "dead", "done"],
+        "WorkOrderKind": "maintenance.models.WorkOrder.Kind",
         "WorkOrderState": "maintenance.models.WorkOrder.State",
         "WorkKind": "maintenance.models.WorkOrder.Kind",
     },

@@ -14,7 +14,6 @@ from datetime import timedelta
 from typing import NamedTuple
 
 import numpy as np
-from celery import current_app
 from django.conf import settings
 from django.db import transaction
 from django.db.models import Max
@@ -22,7 +21,7 @@ from django.utils import timezone
 from django.utils.module_loading import import_string
 from numpy.typing import NDArray
 
-from sensors import once
+from sensors import nudges
 from sensors.arrays import Bigints, any_of, numpy_cursor
 from sensors.checks import SPAN_GAP_US
 from sensors.models import Pending, ReadingBatch
@@ -50,8 +49,6 @@ PIECE_READINGS = {Mode.LIVE: (100_000, 500_000), Mode.HISTORY: (20_000, 100_000)
 TURN_SECONDS = 1.0
 # Live work that has waited for so long is behind; what is done in the background gives way to it for so long.
 BEHIND, GIVE_WAY_SECONDS = timedelta(seconds=0.5), 3.0
-# With no worker listening, one reminder in this many seconds waits in the queue, not one per batch.
-NUDGE_SECONDS = 5
 EMPTY = np.empty(0, np.int64)
 
 
@@ -66,15 +63,7 @@ def nudge() -> None:
     Each look costs 8 ms whatever it finds, so that a few large ones take a fraction of what many small ones would.
     """
     for consumer in settings.OUTBOX_URGENT:
-        _nudge(consumer, Mode.LIVE)
-
-
-def _nudge(consumer: str, mode: Mode) -> None:
-    try:
-        if once.first(_nudge_mark(consumer, mode), NUDGE_SECONDS):
-            current_app.send_task(TASKS[mode], (consumer,), expires=NUDGE_SECONDS)
-    except Exception:
-        logger.warning("nudge not sent; the sweep will find the work", extra={"consumer": consumer})
+        nudges.send(TASKS[Mode.LIVE], consumer)
 
 
 def drain(consumer: str, *modes: Mode) -> int:
@@ -88,18 +77,14 @@ def drain(consumer: str, *modes: Mode) -> int:
     work: Consumer = import_string(settings.OUTBOX_CONSUMERS[consumer])
     deadline = time.monotonic() + TURN_SECONDS
     for mode in modes:
-        try:
-            # Before the first look, so that whatever is committed after it is announced again.
-            once.clear(_nudge_mark(consumer, mode))
-        except Exception:
-            logger.warning("nudge not cleared", extra={"consumer": consumer})
+        nudges.looking(TASKS[mode], consumer)
     done = 0
     newest = Pending.objects.filter(consumer=consumer).aggregate(newest=Max("pk"))["newest"]
     for mode in modes:
         while newest and time.monotonic() < deadline and (claimed := _drain_once(consumer, work, mode, newest)):
             done += claimed
         if time.monotonic() >= deadline:
-            _nudge(consumer, mode)
+            nudges.send(TASKS[mode], consumer)
     return done
 
 
@@ -118,10 +103,6 @@ def give_way() -> None:
     live = Pending.objects.waiting().filter(live=True)
     while time.monotonic() < deadline and live.filter(due_at__lt=timezone.now() - BEHIND).exists():
         time.sleep(0.1)
-
-
-def _nudge_mark(consumer: str, mode: Mode) -> str:
-    return f"nudge:{consumer}:{mode}"
 
 
 def _drain_once(consumer: str, work: Consumer, mode: Mode, newest: int) -> int:

@@ -5,7 +5,7 @@ from django.db import models
 from django.db.models import Q
 from django.utils import timezone
 
-from alerts import message_templates
+from alerts.delivery import message_templates
 from alerts.querysets import MessageTemplateQuerySet
 
 KINDS = [(kind, kind.replace("_", " ")) for kind in message_templates.KINDS]

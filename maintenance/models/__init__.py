@@ -1,6 +1,21 @@
-"""Work orders and their steps, what was done, and what was found."""
+"""Work orders and their steps, what was done and found, what is planned, and what is in stock."""
 
+from maintenance.models.feeds import CalendarLink
 from maintenance.models.findings import FailureMode, MaintenanceLog, Verdict
+from maintenance.models.plans import Plan, PlanOccurrence
+from maintenance.models.stock import Part, PartUse
 from maintenance.models.work_orders import Outcome, WorkOrder, WorkOrderStep
 
-__all__ = ["FailureMode", "MaintenanceLog", "Outcome", "Verdict", "WorkOrder", "WorkOrderStep"]
+__all__ = [
+    "CalendarLink",
+    "FailureMode",
+    "MaintenanceLog",
+    "Outcome",
+    "Part",
+    "PartUse",
+    "Plan",
+    "PlanOccurrence",
+    "Verdict",
+    "WorkOrder",
+    "WorkOrderStep",
+]

@@ -8,9 +8,9 @@ import pytest
 from django.conf import LazySettings
 from django.contrib.auth.models import User
 
-from alerts import channels, delivery
+from alerts.delivery import channels, sending
+from alerts.delivery.transports import apprise, network
 from alerts.models import Channel, Contact, Delivery
-from alerts.transports import apprise, network
 from tests.alerts.test_delivery import message, raised, state_of
 from tests.conftest import Plant
 from tests.receivers import Web, web
@@ -40,7 +40,7 @@ def at(receiver: Web) -> str:
 def test_a_chat_gets_the_subject_and_the_text(north: Plant, receiver: Web) -> None:
     channel = service(f"mmost://{at(receiver)}/abcdefghijklmnopqrstuvwxyz")
     made = message(channel, raised(north))
-    delivery.deliver_due()
+    sending.deliver_due()
     assert state_of(made) == (Sent.SENT, 1, "")
     assert channel.config == {"service": "Mattermost", "short": False, "personal": False}
     text = json.loads(receiver.posted[0].body)["text"]
@@ -56,7 +56,7 @@ def test_each_person_is_reached_at_an_address_of_their_own(
     Contact.objects.create(person=people["operator"], channel=channel, address="olga-phone")
     made = message(channel, raised(north), person=people["operator"])
     nowhere = message(channel, raised(north, "loud"), person=people["technician"])
-    delivery.deliver_due()
+    sending.deliver_due()
     assert state_of(made)[0] == Sent.SENT
     sent = receiver.posted[0]
     assert "olga-phone" in sent.body.decode() + sent.path
@@ -73,7 +73,7 @@ def test_what_a_service_answers_decides_and_no_token_is_told(
     channel = service(f"ntfy://{TOKEN}@{at(receiver)}/topic")
     made = message(channel, raised(north))
     with caplog.at_level(logging.DEBUG):
-        delivery.deliver_due()
+        sending.deliver_due()
     assert state_of(made)[:2] == (state, 1)
     assert made.error == (f"ntfy answers {answer}" if answer else "ntfy does not answer")
     channel.refresh_from_db()
@@ -85,7 +85,7 @@ def test_a_service_in_our_own_network_is_refused_unless_it_is_allowed(
 ) -> None:
     settings.WEBHOOK_ALLOW_PRIVATE = []
     made = message(service(f"ntfy://{at(receiver).replace('127.0.0.1', 'localhost')}/topic"), raised(north))
-    delivery.deliver_due()
+    sending.deliver_due()
     assert state_of(made)[0] == Sent.FAILED
     assert "not an address of the public internet" in made.error
     assert receiver.posted == []
@@ -95,7 +95,7 @@ def test_a_service_that_hangs_is_cut_off(north: Plant, receiver: Web, monkeypatc
     monkeypatch.setattr(network, "SEND_SECONDS", 0.6)
     receiver.answers[:] = [(-1, {})]
     made = message(service(f"ntfy://{at(receiver)}/topic"), raised(north))
-    delivery.deliver_due()
+    sending.deliver_due()
     assert (state_of(made)[0], made.error) == (Sent.WAITING, "no complete answer within 0.6 s")
 
 
@@ -105,7 +105,7 @@ def test_an_address_that_nobody_could_have_says_nothing_against_the_service(
     channel = service("msgbird://" + "a" * 25 + "/15551230000/{to}")
     Contact.objects.create(person=people["operator"], channel=channel, address="nonsense")
     made = message(channel, raised(north), person=people["operator"])
-    delivery.deliver_due()
+    sending.deliver_due()
     assert state_of(made) == (Sent.FAILED, 1, "SMS by MessageBird cannot reach this address")
     channel.refresh_from_db()
     assert channel.failing_since is None
@@ -116,7 +116,7 @@ def test_an_sms_is_one_line(north: Plant, monkeypatch: pytest.MonkeyPatch) -> No
     monkeypatch.setattr(apprise, "_notify", lambda name, url, title, body: told.append((title, body)))
     account = "AC" + "a" * 32
     message(service(f"twilio://{account}:{'b' * 32}@15551230000/15551230001"), raised(north))
-    delivery.deliver_due()
+    sending.deliver_due()
     ((title, body),) = told
     assert title == ""
     assert body.startswith("[HIGH] Pump is hot · North http")

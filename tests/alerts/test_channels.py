@@ -13,7 +13,8 @@ from django.test import Client
 from django.urls import reverse
 from django.utils import timezone
 
-from alerts import channels, delivery, lifecycle, links, secrets
+from alerts import lifecycle
+from alerts.delivery import channels, links, secrets, sending
 from alerts.models import Alert, Channel, Delivery, State
 from sensors.errors import Refused
 from tests.alerts.test_delivery import hook, message, raised
@@ -115,7 +116,7 @@ def test_a_test_shows_what_came_of_it(client: Client, north: Plant, engineer: Us
         for expected in ("Sent", "the receiver answers 403"):
             shown = client.post(reverse("alerts:test-channel", args=[channel.pk]), follow=True).content.decode()
             assert 'hx-trigger="every 1s"' in shown
-            delivery.deliver_due()
+            sending.deliver_due()
             shown = client.get(page, headers={"HX-Request": "true"}).content.decode()
             assert expected in shown
             assert "every 1s" not in shown
@@ -222,7 +223,7 @@ def test_a_lost_key_is_said_and_the_message_waits(north: Plant, settings: LazySe
     with web() as receiver:
         made = message(hook(receiver), raised(north))
         settings.SECRETS_KEYS = ["new"]
-        delivery.deliver_due()
+        sending.deliver_due()
     made.refresh_from_db()
     assert (made.state, "SECRETS_KEYS" in made.error) == (Delivery.State.WAITING, True)
 

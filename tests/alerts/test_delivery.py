@@ -17,9 +17,10 @@ from django.contrib.auth.models import User
 from django.db import connection
 from django.utils import timezone
 
-from alerts import channel_health, delivery, lifecycle, messages, secrets
+from alerts import lifecycle
+from alerts.delivery import channel_health, messages, secrets, sending
+from alerts.delivery.transports import network, opened
 from alerts.models import Alert, Channel, Delivery, Severity, State
-from alerts.transports import network, opened
 from sensors.models import Site
 from tests.conftest import Plant, make_plant
 from tests.receivers import MailServer, Web, mail_server, web
@@ -96,7 +97,7 @@ def state_of(made: Delivery) -> tuple[str, int, str]:
 
 def test_a_webhook_is_told_in_json_that_it_can_verify(north: Plant, receiver: Web) -> None:
     made = message(hook(receiver), raised(north))
-    assert delivery.deliver_due() == 1
+    assert sending.deliver_due() == 1
     (posted,) = receiver.posted
     stamped = posted.headers["X-Timestamp"].encode() + b"." + posted.body
     expected = hmac.new(b"a signing key", stamped, hashlib.sha256).hexdigest()
@@ -115,7 +116,7 @@ def test_an_e_mail_has_text_html_and_what_threads_it(north: Plant, mails: MailSe
     first, second = raised(north, "hot"), raised(north, "loud")
     made = message(channel, first, person=people["operator"], group_key="asset-1")
     message(channel, second, person=people["operator"], group_key="asset-1", kind="escalation")
-    delivery.deliver_due()
+    sending.deliver_due()
     mail, other = mails.mails
     assert mail["To"] == people["operator"].email
     assert mail["Message-ID"] == f"<{made.key}@localhost>"
@@ -135,14 +136,14 @@ def test_an_e_mail_has_text_html_and_what_threads_it(north: Plant, mails: MailSe
 def test_what_may_pass_is_tried_again_under_the_same_key(north: Plant, local: None, answer: int) -> None:
     with web(answer, 200) as receiver:
         made = message(hook(receiver), raised(north))
-        delivery.deliver_due()
+        sending.deliver_due()
         state, attempts, error = state_of(made)
         assert (state, attempts) == (Sent.WAITING, 1)
         assert error
         assert 15 <= (made.due_at - timezone.now()).total_seconds() <= 30
-        assert delivery.deliver_due() == 0
+        assert sending.deliver_due() == 0
         with time_machine.travel(timezone.now() + MINUTE):
-            delivery.deliver_due()
+            sending.deliver_due()
         assert state_of(made) == (Sent.SENT, 2, "")
     assert len({posted.headers["Idempotency-Key"] for posted in receiver.posted}) == 1
 
@@ -152,7 +153,7 @@ def test_what_cannot_pass_fails_at_once_and_an_alert_says_so(north: Plant, local
     with web(answer) as receiver:
         channel = hook(receiver)
         made = [message(channel, raised(north, key)) for key in ("hot", "loud")]
-        delivery.deliver_due()
+        sending.deliver_due()
     assert [state_of(one)[0] for one in made] == [Sent.FAILED, Sent.FAILED]
     assert str(answer) in made[0].error
     alert = Alert.objects.get(kind=Alert.Kind.SYSTEM)
@@ -162,7 +163,7 @@ def test_what_cannot_pass_fails_at_once_and_an_alert_says_so(north: Plant, local
 def test_a_receiver_that_asks_for_patience_gets_it(north: Plant, local: None) -> None:
     with web((429, {"Retry-After": "600"}), 200) as receiver:
         made = message(hook(receiver), raised(north))
-        delivery.deliver_due()
+        sending.deliver_due()
         made.refresh_from_db()
         assert 595 <= (made.due_at - timezone.now()).total_seconds() <= 601
 
@@ -175,7 +176,7 @@ def test_a_receiver_that_hangs_is_cut_off(
     with web(answer) as receiver:
         made = message(hook(receiver), raised(north))
         begun = time.monotonic()
-        delivery.deliver_due()
+        sending.deliver_due()
         assert time.monotonic() - begun < 3
     assert state_of(made)[:2] == (Sent.WAITING, 1)
     assert "no complete answer within 0.6 s" in made.error
@@ -189,7 +190,7 @@ def test_what_a_mail_server_says_decides(
 ) -> None:
     mails.reply = reply
     made = message(Channel.objects.create(name="Mail", kind="email"), raised(north), person=people["operator"])
-    delivery.deliver_due()
+    sending.deliver_due()
     assert state_of(made) == (state, 1, f"the mail server says {reply}")
 
 
@@ -210,7 +211,7 @@ def test_a_webhook_to_our_own_network_fails_without_a_connection_whatever_its_na
     with web() as receiver:
         receiver.url = receiver.url.replace("127.0.0.1", "localhost")
         made = message(hook(receiver), raised(north))
-        delivery.deliver_due()
+        sending.deliver_due()
         assert receiver.posted == []
     assert state_of(made)[0] == Sent.FAILED
     assert "not an address of the public internet" in made.error
@@ -231,17 +232,17 @@ def test_an_hour_without_a_mail_server_ends_in_sent(
         ]
     for step in range(360):
         with time_machine.travel(start + step * timedelta(seconds=10), tick=False):
-            delivery.deliver_due()
+            sending.deliver_due()
     assert {state_of(one)[0] for one in made} == {Sent.WAITING}
     tried = [one.attempts for one in made]
-    assert max(tried) < delivery.ATTEMPTS
+    assert max(tried) < sending.ATTEMPTS
     channel.refresh_from_db()
     assert channel.failing_since is not None
     assert channel.paused_until is not None
     with mail_server(server.port) as server:
         for step in range(360, 480):
             with time_machine.travel(start + step * timedelta(seconds=10), tick=False):
-                delivery.deliver_due()
+                sending.deliver_due()
             if all(state_of(one)[0] == Sent.SENT for one in made):
                 break
         assert len(server.mails) == 3
@@ -252,7 +253,7 @@ def test_an_hour_without_a_mail_server_ends_in_sent(
 
 
 def test_eight_attempts_take_from_ten_hours_to_a_day() -> None:
-    waits = [[delivery.wait_after(attempts, chance) for attempts in range(1, delivery.ATTEMPTS)] for chance in (0, 1)]
+    waits = [[sending.wait_after(attempts, chance) for attempts in range(1, sending.ATTEMPTS)] for chance in (0, 1)]
     shortest, longest = (sum(row, timedelta()) for row in waits)
     assert timedelta(hours=10) < shortest < longest < timedelta(hours=24)
 
@@ -267,13 +268,13 @@ def test_who_looks_after_a_channel_is_told_once_by_another_way_and_again_when_it
         made = message(channel, raised(north))
         for minute in range(15):
             with time_machine.travel(start + minute * MINUTE, tick=False):
-                delivery.deliver_due()
+                sending.deliver_due()
         assert [mail["Subject"] for mail in mails.mails] == ["Hook fails"]
         assert mails.mails[0]["To"] == people["engineer"].email
         receiver.answers[:] = [(200, {})]
         for minute in range(15, 40):
             with time_machine.travel(start + minute * MINUTE, tick=False):
-                delivery.deliver_due()
+                sending.deliver_due()
     assert state_of(made)[0] == Sent.SENT
     assert [mail["Subject"] for mail in mails.mails] == ["Hook fails", "Hook works again"]
 
@@ -282,8 +283,8 @@ def test_a_channel_that_fails_is_spared_and_what_waits_for_it_loses_no_attempt(n
     with web(500) as receiver:
         channel = hook(receiver)
         made = [message(channel, raised(north, str(number))) for number in range(20)]
-        delivery.deliver_due()
-        delivery.deliver_due()
+        sending.deliver_due()
+        sending.deliver_due()
         assert len(receiver.posted) == channel_health.BREAKER_FAILURES
     assert sorted(state_of(one)[1] for one in made) == [0] * 15 + [1] * 5
 
@@ -292,37 +293,37 @@ def test_a_channel_sends_no_more_a_minute_than_it_may_but_everything_critical(no
     channel = hook(receiver, per_minute=3)
     for number in range(6):
         message(channel, raised(north, f"warm {number}"), severity=Severity.HIGH)
-    delivery.deliver_due()
+    sending.deliver_due()
     assert len(receiver.posted) == 3
     for number in range(4):
         critical = raised(north, f"burning {number}", Severity.CRITICAL)
         message(channel, critical, severity=Severity.CRITICAL)
-    delivery.deliver_due()
+    sending.deliver_due()
     assert len(receiver.posted) == 7
     with time_machine.travel(timezone.now() + MINUTE + timedelta(seconds=1)):
-        delivery.deliver_due()
+        sending.deliver_due()
     assert len(receiver.posted) == 10
 
 
 def test_a_lease_that_ran_out_is_sent_again_under_the_same_key(north: Plant, receiver: Web) -> None:
     made = message(hook(receiver), raised(north))
-    delivery._claim(made.channel_id)
-    assert delivery.deliver_due() == 0
-    with time_machine.travel(timezone.now() + delivery.LEASE + timedelta(seconds=1)):
-        delivery.deliver_due()
+    sending._claim(made.channel_id)
+    assert sending.deliver_due() == 0
+    with time_machine.travel(timezone.now() + sending.LEASE + timedelta(seconds=1)):
+        sending.deliver_due()
     assert state_of(made) == (Sent.SENT, 2, "")
     assert receiver.posted[0].headers["Idempotency-Key"] == str(made.key)
 
 
 def test_what_kills_its_sender_each_time_is_given_up(north: Plant, receiver: Web) -> None:
     made = message(hook(receiver), raised(north))
-    for number in range(delivery.ATTEMPTS + 1):
+    for number in range(sending.ATTEMPTS + 1):
         with time_machine.travel(timezone.now() + number * 2 * MINUTE):
-            if number < delivery.ATTEMPTS:
-                assert len(delivery._claim(made.channel_id)[1]) == 1
+            if number < sending.ATTEMPTS:
+                assert len(sending._claim(made.channel_id)[1]) == 1
             else:
-                delivery.deliver_due()
-    assert state_of(made) == (Sent.FAILED, delivery.ATTEMPTS, "its sender was interrupted again and again")
+                sending.deliver_due()
+    assert state_of(made) == (Sent.FAILED, sending.ATTEMPTS, "its sender was interrupted again and again")
     assert receiver.posted == []
 
 
@@ -330,7 +331,7 @@ def test_what_was_resolved_before_anybody_was_told_is_not_sent(north: Plant, rec
     alert = raised(north)
     made = message(hook(receiver), alert)
     lifecycle.resolve(alert)
-    delivery.deliver_due()
+    sending.deliver_due()
     assert state_of(made)[0] == Sent.CANCELLED
     assert receiver.posted == []
 
@@ -338,7 +339,7 @@ def test_what_was_resolved_before_anybody_was_told_is_not_sent(north: Plant, rec
 def test_who_has_lost_the_site_is_not_told_of_it(north: Plant, mails: MailServer, people: dict[str, User]) -> None:
     made = message(Channel.objects.create(name="Mail", kind="email"), raised(north), person=people["operator"])
     north.site.members.remove(people["operator"])
-    delivery.deliver_due()
+    sending.deliver_due()
     assert state_of(made)[0] == Sent.CANCELLED
     assert mails.mails == []
 
@@ -347,12 +348,12 @@ def test_failed_messages_are_sent_again_and_their_alert_is_settled(north: Plant,
     with web(404) as receiver:
         channel = hook(receiver)
         made = [message(channel, raised(north, key)) for key in ("hot", "loud")]
-        delivery.deliver_due()
+        sending.deliver_due()
         receiver.answers[:] = [(200, {})]
-        assert delivery.redrive(Delivery.objects.filter(pk=made[0].pk)) == 1
+        assert sending.redrive(Delivery.objects.filter(pk=made[0].pk)) == 1
         assert Alert.objects.get(kind="system").state == State.OPEN
-        assert delivery.redrive(Delivery.objects.filter(channel=channel)) == 1
-        delivery.deliver_due()
+        assert sending.redrive(Delivery.objects.filter(channel=channel)) == 1
+        sending.deliver_due()
     assert [state_of(one)[0] for one in made] == [Sent.SENT, Sent.SENT]
     assert Alert.objects.get(kind="system").state == State.RESOLVED
     keys = [posted.headers["Idempotency-Key"] for posted in receiver.posted]
@@ -362,11 +363,11 @@ def test_failed_messages_are_sent_again_and_their_alert_is_settled(north: Plant,
 def test_a_channel_that_is_switched_off_keeps_its_messages_and_still_takes_a_test(north: Plant, receiver: Web) -> None:
     channel = hook(receiver, enabled=False)
     made, test = message(channel, raised(north)), message(channel, kind="test", subject="Test", body="Try.")
-    delivery.deliver_due()
+    sending.deliver_due()
     assert [state_of(one)[0] for one in (made, test)] == [Sent.WAITING, Sent.SENT]
     channel.enabled = True
     channel.save()
-    delivery.deliver_due()
+    sending.deliver_due()
     assert state_of(made)[0] == Sent.SENT
 
 
@@ -380,24 +381,24 @@ def test_a_receiver_that_hangs_holds_up_nobody_else(north: Plant, local: None, m
 
         def turn(channel_pk: int) -> None:
             try:
-                delivery.deliver_by(channel_pk)
+                sending.deliver_by(channel_pk)
             finally:
                 connection.close()
 
-        threads = [threading.Thread(target=turn, args=(delivery.waited_for()[0],)) for _ in range(4)]
+        threads = [threading.Thread(target=turn, args=(sending.waited_for()[0],)) for _ in range(4)]
         for thread in threads:
             thread.start()
         deadline = time.monotonic() + 5
-        while len(hanging.posted) < delivery.SENDERS and time.monotonic() < deadline:
+        while len(hanging.posted) < sending.SENDERS and time.monotonic() < deadline:
             time.sleep(0.02)
         try:
             other = hook(quick, name="Other")
             made = message(other, raised(north, "loud"))
             begun = time.monotonic()
-            delivery.deliver_by(other.pk)
+            sending.deliver_by(other.pk)
             assert state_of(made)[0] == Sent.SENT
             assert time.monotonic() - begun < 1
-            assert len(hanging.posted) == delivery.SENDERS
+            assert len(hanging.posted) == sending.SENDERS
         finally:
             hanging.closed.set()
             for thread in threads:
@@ -409,7 +410,7 @@ def test_without_a_mail_server_the_log_says_so_and_nobody_is_alerted(
 ) -> None:
     settings.EMAIL_BACKEND = "django.core.mail.backends.dummy.EmailBackend"
     made = message(Channel.objects.create(name="Mail", kind="email"), raised(north), person=people["operator"])
-    delivery.deliver_due()
+    sending.deliver_due()
     assert state_of(made) == (Sent.FAILED, 1, "no mail server is set; see EMAIL_URL")
     assert not Alert.objects.filter(kind=Alert.Kind.SYSTEM).exists()
 
@@ -430,10 +431,10 @@ def test_one_message_that_cannot_be_sent_does_not_stop_the_channel_for_others(
         monkeypatch.setattr(messages, "compose", lambda row: compose(row) if row.pk != stuck.pk else 1 / 0)
     for minute in range(16):
         with time_machine.travel(start + minute * MINUTE, tick=False):
-            delivery.deliver_due()
+            sending.deliver_due()
     with time_machine.travel(start + 16 * MINUTE, tick=False):
         made = message(channel, raised(north, "loud"), person=people["technician"])
-        delivery.deliver_due()
+        sending.deliver_due()
     assert state_of(made)[0] == Sent.SENT
     assert state_of(stuck)[0] == (Sent.FAILED if trouble == "no address" else Sent.WAITING)
     channel.refresh_from_db()
@@ -445,7 +446,7 @@ def test_a_paused_channel_is_tried_with_what_was_not_tried_in_vain(north: Plant,
     channel = hook(receiver, failing_since=now - 20 * MINUTE, paused_until=now - MINUTE)
     message(channel, raised(north), severity=Severity.CRITICAL, attempts=1, due_at=now - 2 * MINUTE)
     fresh = message(channel, raised(north, "loud"), severity=Severity.LOW, due_at=now - MINUTE)
-    assert delivery._claim(channel.pk)[1] == [fresh]
+    assert sending._claim(channel.pk)[1] == [fresh]
 
 
 def test_members_of_one_site_do_not_read_what_fails_at_another(north: Plant, local: None) -> None:
@@ -454,11 +455,11 @@ def test_members_of_one_site_do_not_read_what_fails_at_another(north: Plant, loc
         channel = hook(receiver)
         for plant in (north, south):
             message(channel, raised(plant, plant.site.name))
-        delivery.deliver_due()
+        sending.deliver_due()
         found = Alert.objects.filter(kind=Alert.Kind.SYSTEM)
         assert sorted(found.values_list("site__name", "occurrences")) == [("North", 1), ("South", 1)]
         receiver.answers[:] = [(200, {})]
-        delivery.redrive(Delivery.objects.filter(channel=channel))
+        sending.redrive(Delivery.objects.filter(channel=channel))
     assert not found.unresolved().exists()
 
 
@@ -466,7 +467,7 @@ def test_a_channel_that_became_another_sites_is_not_told_of_the_first_ones_alert
     channel = hook(receiver, north.site)
     made = message(channel, raised(north))
     Channel.objects.filter(pk=channel.pk).update(site=make_plant("South").site)
-    delivery.deliver_due()
+    sending.deliver_due()
     assert (state_of(made)[0], receiver.posted) == (Sent.CANCELLED, [])
 
 
@@ -475,16 +476,16 @@ def test_a_room_gets_no_link_by_which_somebody_else_would_acknowledge(
 ) -> None:
     """The channel reached people one by one when the message was written."""
     message(hook(receiver), raised(north), person=people["operator"])
-    delivery.deliver_due()
+    sending.deliver_due()
     assert b"by-link" not in receiver.posted[0].body
 
 
 def test_nothing_is_sent_when_its_lease_is_nearly_over(north: Plant, receiver: Web) -> None:
     """Another one would send it at the same time."""
     made = message(hook(receiver), raised(north))
-    ((claimed,), now) = delivery._claim(made.channel_id)[1], timezone.now()
+    ((claimed,), now) = sending._claim(made.channel_id)[1], timezone.now()
     with opened(made.channel) as send, time_machine.travel(now + timedelta(seconds=51), tick=False):
-        delivery._deliver(claimed, send)
+        sending._deliver(claimed, send)
     assert (state_of(made)[0], receiver.posted) == (Sent.SENDING, [])
 
 
@@ -492,8 +493,8 @@ def test_channels_of_one_site_that_hang_leave_threads_to_others(north: Plant, re
     own = [hook(receiver, north.site, name=f"Hook {number}") for number in range(4)]
     everywhere = hook(receiver, name="Everywhere")
     with ExitStack() as held:
-        taken = [held.enter_context(delivery._place(channel.pk)) for channel in own for _ in range(delivery.SENDERS)]
-        assert sum(taken) == delivery.SENDERS_OF_SITE
-        assert held.enter_context(delivery._place(everywhere.pk))
-    with delivery._place(own[-1].pk) as is_free:
+        taken = [held.enter_context(sending._place(channel.pk)) for channel in own for _ in range(sending.SENDERS)]
+        assert sum(taken) == sending.SENDERS_OF_SITE
+        assert held.enter_context(sending._place(everywhere.pk))
+    with sending._place(own[-1].pk) as is_free:
         assert is_free

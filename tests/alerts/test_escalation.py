@@ -9,7 +9,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.django import TestCase
 
-from alerts import escalation, lifecycle, notify
+from alerts import lifecycle
 from alerts.lifecycle import Actor
 from alerts.models import (
     Alert,
@@ -25,6 +25,7 @@ from alerts.models import (
     Silence,
     State,
 )
+from alerts.routing import escalation, notify
 from tests.alerts.told import person, raised, route, told
 from tests.conftest import Plant, make_plant
 

@@ -8,8 +8,8 @@ from django.test import Client
 from django.urls import reverse
 from django.utils import timezone
 
-from alerts import delivery, message_templates, messages, template_versions
-from alerts.message_templates import ITEM_VARIABLES, KINDS, VARIABLES, Source
+from alerts.delivery import message_templates, messages, sending, template_versions
+from alerts.delivery.message_templates import ITEM_VARIABLES, KINDS, VARIABLES, Source
 from alerts.models import Channel, MessageTemplate
 from tests.alerts.test_delivery import message, raised
 from tests.conftest import Plant
@@ -95,7 +95,7 @@ def act(client: Client, action: str, row: MessageTemplate) -> None:
 
 def subject_of_next(north: Plant, key: str) -> str:
     made = message(Channel.objects.get(kind="console"), raised(north, key))
-    delivery.deliver_due()
+    sending.deliver_due()
     made.refresh_from_db()
     return made.subject
 

@@ -9,8 +9,8 @@ from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
-from alerts import escalation, notify
 from alerts.models import Channel, Contact, EscalationPolicy, Preference, Route, Schedule, Silence
+from alerts.routing import escalation, notify
 from tests.alerts.told import person, raised, route, told
 from tests.conftest import Plant
 

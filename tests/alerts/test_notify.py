@@ -7,10 +7,11 @@ from django.contrib.auth.models import Group, User
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
-from alerts import lifecycle, notify
+from alerts import lifecycle
 from alerts.defaults import create_defaults
 from alerts.lifecycle import Actor
 from alerts.models import Alert, Channel, Contact, Delivery, Route, Severity, State
+from alerts.routing import notify
 from sensors.models import ApiKey, Asset, SensorProfile, Site
 from tests.alerts.told import by_email, of, person, raised, route, told
 from tests.conftest import Plant

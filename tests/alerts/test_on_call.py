@@ -8,10 +8,10 @@ from django.contrib.auth.models import User
 from hypothesis import given
 from hypothesis import strategies as st
 
-from alerts import on_call
-from alerts.ladders import rotas_of
 from alerts.models import Override, Rotation, RotationMember, Schedule
-from alerts.on_call import Rota, Shift, StandIn, Turns
+from alerts.routing import on_call
+from alerts.routing.ladders import rotas_of
+from alerts.routing.on_call import Rota, Shift, StandIn, Turns
 from tests.alerts.told import person
 from tests.conftest import Plant
 

@@ -7,12 +7,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from alerts import budget, quiet_hours
-from alerts.circumstances import Circumstances, Terms
-from alerts.directory import Directory, Person
-from alerts.ledger import Ledger
 from alerts.models import Alert, Channel, Preference, Severity, State
-from alerts.routing import explain
+from alerts.routing import budget, quiet_hours
+from alerts.routing.circumstances import Circumstances, Terms
+from alerts.routing.directory import Directory, Person
+from alerts.routing.ledger import Ledger
+from alerts.routing.routes import explain
 from sensors.models import Site
 
 HOUR, MINUTE = timedelta(hours=1), timedelta(minutes=1)

@@ -12,8 +12,9 @@ from django.test import Client
 from hypothesis import given
 from hypothesis import strategies as st
 
-from alerts import escalation, notify, silences
+from alerts import silences
 from alerts.models import Alert, Escalation, Route, Severity, Silence
+from alerts.routing import escalation, notify
 from maintenance import work_orders
 from maintenance.models import Outcome
 from sensors.errors import Refused
@@ -154,7 +155,7 @@ def test_a_silence_ends_within_ninety_days_and_not_before_it_is_made(north: Plan
 
 def test_work_in_progress_keeps_its_asset_quiet(north: Plant, anna: User) -> None:
     technician = person("tina", north.site, role="technician")
-    order = work_orders.open_for_asset(north.pump, technician, title="Grease it")
+    order = work_orders.propose(north.pump, technician, approved=True, title="Grease it")
     with time_machine.travel(NOW, tick=False):
         work_orders.start(order, technician)
         raised(north.pump, NOW)

@@ -53,6 +53,10 @@ def _upload(plant: Things) -> dict[str, Any]:
     return {"site": plant["site"].pk, "file": SimpleUploadedFile("pump.csv", rows)}
 
 
+def a_document(_: Things) -> dict[str, Any]:
+    return {"file": SimpleUploadedFile("manual.pdf", b"%PDF-1.7")}
+
+
 def a_stretch() -> dict[str, Any]:
     return {"kind": "excluded", "start": "2026-01-01T00:00:00", "end": "2026-01-02T00:00:00"}
 
@@ -116,6 +120,16 @@ WEB = [
     Row("GET", "sensors:overview", EVERYBODY),
     Row("GET", "sensors:assets", EVERYBODY),
     Row("GET", "sensors:asset", EVERYBODY, of="asset"),
+    Row("GET", "sensors:nameplate", ENGINEERS, of="asset"),
+    Row("POST", "sensors:nameplate", ENGINEERS, of="asset", answers=302, send=lambda _: {"criticality": 2}),
+    Row("POST", "sensors:add-document", ENGINEERS, of="asset", answers=302, send=a_document),
+    # Its file is not there.
+    Row("GET", "sensors:document", EVERYBODY, of="assetdocument", answers=503),
+    Row("POST", "sensors:remove-document", ENGINEERS, of="assetdocument", answers=302),
+    Row("GET", "sensors:label", EVERYBODY, of="asset"),
+    Row("GET", "sensors:label-svg", EVERYBODY, of="asset"),
+    Row("GET", "sensors:label-png", EVERYBODY, of="asset"),
+    Row("GET", "sensors:labels", EVERYBODY, of="site"),
     Row("GET", "sensors:health", EVERYBODY),
     Row("GET", "sensors:readings", EVERYBODY, of="sensor"),
     Row("GET", "sensors:series", EVERYBODY, of="sensor"),
@@ -296,6 +310,8 @@ WEB = [
     Row("GET", "alerts:by-link", PUBLIC, answers=404, kwargs={"token": "invented"}),
     Row("POST", "alerts:by-link", PUBLIC, answers=404, kwargs={"token": "invented"}),
     Row("GET", "maintenance:work-orders", EVERYBODY),
+    Row("GET", "maintenance:mine", TECHNICIANS),
+    Row("GET", "maintenance:worker", EVERYBODY),
     Row("GET", "maintenance:due-panel", EVERYBODY),
     Row("GET", "maintenance:figures", EVERYBODY),
     Row("GET", "maintenance:log-book", EVERYBODY),
@@ -306,19 +322,31 @@ WEB = [
     Row("GET", "maintenance:for-asset", EVERYBODY, of="asset"),
     Row("POST", "maintenance:foretold", EVERYBODY, of="asset", send=no_firings),
     Row("GET", "maintenance:for-alert", EVERYBODY, of="alert"),
-    Row("GET", "maintenance:open-for-asset", TECHNICIANS, of="asset"),
+    Row("GET", "maintenance:open-for-asset", OPERATORS, of="asset"),
     Row(
         "POST",
         "maintenance:open-for-asset",
-        TECHNICIANS,
+        OPERATORS,
         of="asset",
         answers=302,
         send=lambda _: {"title": "Grease it", "priority": 2},
     ),
-    Row("POST", "maintenance:open-for-alert", TECHNICIANS, of="alert", answers=302),
+    Row("POST", "maintenance:open-for-alert", OPERATORS, of="alert", answers=302),
     Row("GET", "maintenance:work-order", EVERYBODY, of="work_order"),
-    Row("POST", "maintenance:start", TECHNICIANS, of="work_order", answers=302),
+    *(
+        Row("POST", f"maintenance:{step}", TECHNICIANS, of="work_order", answers=302)
+        for step in ("approve", "start", "hold", "finish", "reopen", "cancel")
+    ),
+    Row(
+        "POST",
+        "maintenance:schedule",
+        TECHNICIANS,
+        of="work_order",
+        answers=302,
+        send=lambda _: {"planned_start": "2026-03-02T08:00"},
+    ),
     Row("POST", "maintenance:log", TECHNICIANS, of="work_order", answers=302, send=lambda _: {"notes": "Greased."}),
+    Row("POST", "maintenance:comment", OPERATORS, of="work_order", answers=302, send=lambda _: {"text": "Soon."}),
     Row(
         "POST",
         "maintenance:close",
@@ -327,8 +355,9 @@ WEB = [
         answers=302,
         send=lambda _: {"outcome": "fault_found"},
     ),
-    Row("POST", "maintenance:cancel", TECHNICIANS, of="work_order", answers=302),
     Row("GET", "mlops:for-asset", EVERYBODY, of="asset"),
+    Row("GET", "mlops:health", EVERYBODY, of="asset"),
+    Row("GET", "mlops:fleet-health", EVERYBODY),
     Row("GET", "mlops:validation", EVERYBODY),
     Row("GET", "mlops:marks", EVERYBODY, of="asset"),
     Row("GET", "mlops:models", ENGINEERS),
@@ -466,7 +495,7 @@ API = [
     Row("GET", "api:delivery-detail", EVERYBODY, of="delivery"),
     # It has not failed.
     Row("POST", "api:delivery-redrive", ENGINEERS, of="delivery", answers=409),
-    Row("POST", "api:alert-work-order", TECHNICIANS, of="alert"),
+    Row("POST", "api:alert-work-order", OPERATORS, of="alert"),
     Row("GET", "api:route-list", EVERYBODY),
     Row("POST", "api:route-list", ENGINEERS, answers=201, elsewhere=400, send=a_route),
     Row("GET", "api:route-detail", EVERYBODY, of="route"),
@@ -523,15 +552,51 @@ API = [
     Row("PATCH", "api:preferences", EVERYBODY, elsewhere=200, send=lambda _: {"per_hour": 4}),
     Row("GET", "api:work-order-list", EVERYBODY),
     Row("GET", "api:work-order-detail", EVERYBODY, of="work_order"),
-    Row("POST", "api:work-order-start", TECHNICIANS, of="work_order"),
+    Row(
+        "POST",
+        "api:work-order-list",
+        OPERATORS,
+        answers=201,
+        elsewhere=400,
+        send=lambda plant: {"asset": plant["asset"].pk, "title": "Grease it"},
+    ),
+    # The order in the table is approved; what is not possible then is refused after the permission was looked at.
+    *(
+        Row(
+            "POST",
+            f"api:work-order-{step}",
+            TECHNICIANS,
+            of="work_order",
+            answers=answers,
+            send=lambda _: {"reason": "x"},
+        )
+        for step, answers in {
+            "approve": 200,
+            "start": 200,
+            "hold": 409,
+            "finish": 409,
+            "reopen": 409,
+            "cancel": 200,
+        }.items()
+    ),
+    Row(
+        "POST",
+        "api:work-order-schedule",
+        TECHNICIANS,
+        of="work_order",
+        send=lambda _: {"planned_start": "2026-03-02T08:00:00Z"},
+    ),
     Row("POST", "api:work-order-log", TECHNICIANS, of="work_order", answers=201, send=lambda _: {"notes": "Greased."}),
+    Row("POST", "api:work-order-comment", OPERATORS, of="work_order", answers=201, send=lambda _: {"text": "Soon."}),
     Row("POST", "api:work-order-close", TECHNICIANS, of="work_order", send=lambda _: {"outcome": "fault_found"}),
-    Row("POST", "api:work-order-cancel", TECHNICIANS, of="work_order"),
     Row("GET", "api:model-list", SENDERS),
     Row("GET", "api:model-detail", SENDERS, of="modelversion"),
     # No pool answers here.
     Row("POST", "api:predict", SENDERS, answers=503, send=lambda things: {"sensor": things["sensor"].pk}),
     Row("GET", "api:sensor-scores", EVERYBODY, of="sensor", answers=503),
+    Row("GET", "api:asset-health-list", EVERYBODY),
+    Row("GET", "api:asset-health-detail", EVERYBODY, of="asset"),
+    Row("GET", "api:detector-precision", EVERYBODY),
     Row("GET", "api:anomaly-list", EVERYBODY),
     Row("GET", "api:anomaly-detail", EVERYBODY, of="anomaly"),
     Row("GET", "api:verdict-list", EVERYBODY),
@@ -659,6 +724,7 @@ WEB += [
     Row("GET", url, EVERYBODY, of=kind, answers=302, elsewhere=302)
     for kind, urls in {
         "import": ("sensors:import-start", "sensors:import-cancel"),
+        "asset": ("sensors:add-document",),
         "quarantined": ("sensors:discard-quarantined",),
         "channel": ("alerts:test-channel", "alerts:redrive-channel"),
         "delivery": ("alerts:redrive",),
@@ -668,7 +734,13 @@ WEB += [
             "maintenance:open-for-alert",
         ),
         "schedule": ("alerts:change-schedule", "alerts:add-rotation", "alerts:add-override"),
-        "work_order": ("maintenance:start", "maintenance:log", "maintenance:close", "maintenance:cancel"),
+        "work_order": tuple(
+            f"maintenance:{step}"
+            for step in (
+                *("approve", "schedule", "start", "hold", "finish", "reopen"),
+                *("log", "comment", "close", "cancel"),
+            )
+        ),
     }.items()
     for url in urls
 ]

@@ -138,7 +138,7 @@ def test_each_role_gets_what_the_table_says(world: World, row: Row) -> None:
 
 
 def _mentions_the_other_site(answer: HttpResponseBase) -> bool:
-    return not answer.streaming and OTHER_SITE.lower() in answer.content.decode().lower()  # type: ignore[attr-defined]
+    return not answer.streaming and OTHER_SITE.lower() in answer.content.decode(errors="replace").lower()  # type: ignore[attr-defined]
 
 
 OWN_VIEWS = [row for row in ROWS if row.url.split(":")[0] in ("api", "sensors", "alerts", "maintenance", "mlops")]

@@ -21,6 +21,7 @@ from maintenance.models import MaintenanceLog, Verdict, WorkOrder
 from mlops.models import Anomaly, Baseline, Deployment, ModelVersion, TrainingRun, UnscoredStretch, ValidationPolicy
 from sensors.models import (
     Annotation,
+    AssetDocument,
     AuditEntry,
     Correction,
     Import,
@@ -53,7 +54,9 @@ def make_things(name: str) -> Things:
     alert = Alert.objects.create(
         site=plant.site, asset=asset, sensor=sensor, severity=Severity.HIGH, dedup_key=name, title=f"{name} is hot"
     )
-    order = WorkOrder.objects.create(site=plant.site, asset=asset, title=f"Cool {name}", created_by=user)
+    order = WorkOrder.objects.create(
+        site=plant.site, asset=asset, title=f"Cool {name}", state="approved", created_by=user
+    )
     log = MaintenanceLog.objects.create(asset=asset, work_order=order, done_by=user, notes=f"Looked at {name}.")
     window = {"window_start": NOON, "window_end": NOON}
     verdict = Verdict.objects.create(asset=alert.asset, alert=alert, outcome="nothing_found", given_by=user, **window)
@@ -133,6 +136,9 @@ def make_things(name: str) -> Things:
         "asset": asset,
         "sensor": sensor,
         "alert": alert,
+        "assetdocument": AssetDocument.objects.create(
+            asset=asset, name=f"{name} manual.pdf", file="assets/manual.pdf", size_bytes=9, added_by=user
+        ),
         "work_order": order,
         "workorder": order,
         "maintenancelog": log,

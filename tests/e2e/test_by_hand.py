@@ -7,9 +7,10 @@ from datetime import UTC, datetime, timedelta
 
 import httpx
 import pytest
-from playwright.sync_api import Browser, Page, expect, sync_playwright
+from playwright.sync_api import Browser, Page, expect
 
-from tests.e2e.test_story import CHROMIUM, FLAGS, assert_nothing_sticks_out, log_in
+from tests.e2e.conftest import CHROMIUM
+from tests.e2e.test_story import assert_nothing_sticks_out, log_in
 from tests.platform import Platform, running
 
 pytestmark = [
@@ -42,14 +43,6 @@ def api_key(works: Platform) -> str:
     found = re.search(r"sm_[\w-]{43}", printed)
     assert found
     return found.group()
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
-        yield browser
-        browser.close()
 
 
 @pytest.fixture

@@ -7,10 +7,9 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, expect
 
-from tests.e2e.test_story import CHROMIUM, assert_nothing_sticks_out, browser, log_in
+from tests.e2e.conftest import CHROMIUM
+from tests.e2e.test_story import assert_nothing_sticks_out, log_in
 from tests.platform import Platform, running
-
-__all__ = ["browser"]
 
 pytestmark = [
     pytest.mark.e2e,

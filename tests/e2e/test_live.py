@@ -4,9 +4,10 @@ import re
 from collections.abc import Iterator
 
 import pytest
-from playwright.sync_api import Browser, BrowserContext, Page, WebSocketRoute, expect, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, Page, WebSocketRoute, expect
 
-from tests.e2e.test_story import CHROMIUM, FLAGS, assert_nothing_sticks_out, log_in
+from tests.e2e.conftest import CHROMIUM
+from tests.e2e.test_story import assert_nothing_sticks_out, log_in
 from tests.platform import Platform, running
 
 pytestmark = [
@@ -41,14 +42,6 @@ def works() -> Iterator[Platform]:
     with running(MLFLOW_TRACKING_URI="none") as platform:
         platform.manage("shell", "-c", PLANT)
         yield platform
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
-        yield browser
-        browser.close()
 
 
 @pytest.fixture(params=[(390, 844), (1440, 900)], ids=["phone", "desktop"])

@@ -4,9 +4,10 @@ import re
 from collections.abc import Iterator
 
 import pytest
-from playwright.sync_api import Browser, Page, expect, sync_playwright
+from playwright.sync_api import Browser, Page, expect
 
-from tests.e2e.test_story import CHROMIUM, FLAGS, assert_nothing_sticks_out, log_in
+from tests.e2e.conftest import CHROMIUM
+from tests.e2e.test_story import assert_nothing_sticks_out, log_in
 from tests.platform import Platform, running
 
 pytestmark = [
@@ -59,14 +60,6 @@ def works() -> Iterator[Platform]:
     with running(DEMO="0", MLFLOW_TRACKING_URI="") as platform:
         platform.manage("shell", "-c", MODELS)
         yield platform
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
-        yield browser
-        browser.close()
 
 
 @pytest.fixture(params=[(390, 844), (1440, 900)], ids=["phone", "desktop"])

@@ -2,23 +2,13 @@
 
 import re
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, Page, expect, sync_playwright
+from playwright.sync_api import Browser, Page, expect
 
+from tests.e2e.conftest import CHROMIUM
 from tests.platform import Platform, running
 
-CHROMIUM = Path("/usr/bin/chromium")
-FLAGS = [
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-]
 # What the issue of a first visit allows from /health 200 to the alert.
 MILLISECONDS_TO_ALERT = 5 * 60 * 1000
 
@@ -34,14 +24,6 @@ pytestmark = [
 def demo() -> Iterator[Platform]:
     with running(DEMO="1") as platform:
         yield platform
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
-        yield browser
-        browser.close()
 
 
 @pytest.fixture(params=[(390, 844), (1440, 900)], ids=["phone", "desktop"])
@@ -107,8 +89,9 @@ def test_an_alert_comes_is_acknowledged_worked_on_and_closed_with_a_verdict(brow
     expect(page.get_by_text("Why this alert")).to_be_visible()
     page.get_by_role("button", name="Acknowledge").click()
     expect(page.locator("[data-state=acknowledged]").first).to_be_visible()
-    page.get_by_role("button", name="Open work order").click()
+    page.get_by_role("button", name="Propose work order").click()
     page.wait_for_url("**/work-orders/*/")
+    page.get_by_role("button", name="Approve").click()
     page.get_by_role("button", name="Start work").click()
     expect(page.locator("[data-state=in_progress]").first).to_be_visible()
     page.get_by_role("radio", name=re.compile("Fault found")).check()

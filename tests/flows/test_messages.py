@@ -18,7 +18,7 @@ from django.conf import LazySettings
 from django.db import connection
 from django.utils import timezone
 
-from alerts import channel_health, delivery
+from alerts.delivery import channel_health, sending
 from alerts.models import Delivery
 from sensors import embedded
 from tests.alerts.test_delivery import hook, message, raised
@@ -28,15 +28,15 @@ from tests.receivers import Web, web
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
-SEND = "import django; django.setup(); from alerts import delivery; delivery.deliver_due()"
+SEND = "import django; django.setup(); from alerts.delivery import sending; sending.deliver_due()"
 SEND_FOR_LONG = """
 import time, django
 django.setup()
-from alerts import delivery
+from alerts.delivery import sending
 from alerts.models import Delivery
 deadline = time.monotonic() + 30
 while time.monotonic() < deadline and Delivery.objects.exclude(state="sent").exists():
-    delivery.deliver_due()
+    sending.deliver_due()
     time.sleep(0.05)
 """
 Sent = Delivery.State
@@ -124,7 +124,7 @@ def test_killed_before_the_claim_it_has_done_nothing(waiting: Delivery, receiver
         wait_until(waits_in_the_database("lock"))
         kill(child)
     assert state_of(waiting) == (Sent.WAITING, 0)
-    delivery.deliver_due()
+    sending.deliver_due()
     assert state_of(waiting) == (Sent.SENT, 1)
     assert keys(receiver) == [str(waiting.key)]
 
@@ -136,9 +136,9 @@ def test_killed_after_the_claim_and_before_it_sends_the_message_is_sent_once(wai
         wait_until(waits_in_the_database("lock"))
         kill(child)
     assert state_of(waiting) == (Sent.SENDING, 1)
-    assert delivery.deliver_due() == 0, "The lease still runs."
+    assert sending.deliver_due() == 0, "The lease still runs."
     let_the_lease_run_out(waiting)
-    delivery.deliver_due()
+    sending.deliver_due()
     assert state_of(waiting) == (Sent.SENT, 2)
     assert keys(receiver) == [str(waiting.key)]
 
@@ -156,7 +156,7 @@ def test_killed_after_sending_and_before_marking_it_is_sent_again_under_the_same
         kill(child)
     assert state_of(waiting) == (Sent.SENDING, 1)
     let_the_lease_run_out(waiting)
-    delivery.deliver_due()
+    sending.deliver_due()
     assert state_of(waiting) == (Sent.SENT, 2)
     assert keys(receiver) == [str(waiting.key)] * 2
 
@@ -188,7 +188,7 @@ def test_killed_during_the_commit_it_is_sent_again_under_the_same_key(
     kill(child)
     assert state_of(waiting) == (Sent.SENDING, 1)
     let_the_lease_run_out(waiting)
-    delivery.deliver_due()
+    sending.deliver_due()
     assert state_of(waiting) == (Sent.SENT, 2)
     assert keys(receiver) == [str(waiting.key)] * 2
 

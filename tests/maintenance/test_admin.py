@@ -18,12 +18,13 @@ def technician(client: Client, people: dict[str, User]) -> Client:
 @pytest.fixture
 def order(north: Plant, people: dict[str, User]) -> WorkOrder:
     return WorkOrder.objects.create(
-        site=north.site, asset=north.pump, title="Grease it", created_by=people["technician"]
+        site=north.site, asset=north.pump, title="Grease it", state="approved", created_by=people["technician"]
     )
 
 
 def form(**more: Any) -> dict[str, Any]:
-    return {"title": "Oil it", "priority": 3, "logs-TOTAL_FORMS": 0, "logs-INITIAL_FORMS": 0, **more}
+    inlines = {f"{name}-{count}_FORMS": 0 for name in ("logs", "steps") for count in ("TOTAL", "INITIAL")}
+    return {"title": "Oil it", "kind": "corrective", "priority": 3, **inlines, **more}
 
 
 def page_of(order: WorkOrder) -> str:

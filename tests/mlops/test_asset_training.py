@@ -1,7 +1,6 @@
 """Models of a whole asset: learned from its sensors together, and put into service when they find something."""
 
 import json
-from collections.abc import Iterator
 from dataclasses import replace
 from datetime import timedelta
 from io import StringIO
@@ -26,7 +25,7 @@ from sensors.errors import Refused
 from sensors.models import Annotation, Asset, Sensor
 from tests.alerts.test_views import text
 from tests.conftest import Plant, make_user
-from tests.mlops.mlflow_server import Server, running
+from tests.mlops.mlflow_server import Server
 from tests.mlops.test_model_scoring import worker
 from tests.mlops.test_scoring import HISTORY, only_scoring, store
 
@@ -46,12 +45,6 @@ def together(count: int, seed: int = 3) -> tuple[np.ndarray, np.ndarray]:
     rng = np.random.default_rng(seed)
     load = np.sin(np.arange(count) / 9.0) + 0.5 * np.sin(np.arange(count) / 23.7)
     return 5 + load + rng.normal(0, 0.1, count), 60 + 8 * load + rng.normal(0, 0.8, count)
-
-
-@pytest.fixture(scope="module")
-def mlflow(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    with running(tmp_path_factory.mktemp("mlflow")) as server:
-        yield server
 
 
 @pytest.fixture

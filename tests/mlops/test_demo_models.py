@@ -1,7 +1,5 @@
 """The demo plant's own models, made from its past with a real MLflow server."""
 
-from collections.abc import Iterator
-
 import msgspec
 import pytest
 from celery.exceptions import Retry
@@ -16,18 +14,12 @@ from mlops.registry import loading, mlflow_api
 from sensors import demo
 from sensors.models import Annotation, Asset, Sensor
 from sensors.simulator import MOTOR
-from tests.mlops.mlflow_server import Server, running
+from tests.mlops.mlflow_server import Server
 from tests.mlops.test_model_scoring import worker
 
 __all__ = ["worker"]
 
 pytestmark = pytest.mark.django_db
-
-
-@pytest.fixture(scope="module")
-def mlflow(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    with running(tmp_path_factory.mktemp("mlflow")) as server:
-        yield server
 
 
 @pytest.fixture

@@ -1,6 +1,5 @@
 """Classifiers learned from the failures that people told of."""
 
-from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from functools import cache
@@ -22,7 +21,7 @@ from mlops.registry import loading
 from mlops.training import Trained, us
 from sensors.models import Annotation, Asset, Sensor
 from tests.conftest import Plant, make_user
-from tests.mlops.mlflow_server import Server, running
+from tests.mlops.mlflow_server import Server
 from tests.mlops.test_model_scoring import worker
 from tests.mlops.test_scoring import HISTORY, only_scoring, store
 
@@ -145,12 +144,6 @@ def test_a_fault_that_was_found_showed_as_long_as_its_anomalies(north: Plant, ou
 def test_too_few_failures_are_said_to_be_that(north: Plant) -> None:
     with pytest.raises(NotEnoughData, match=r"0 failures of Pump P-101 are known .* 6 are needed"):
         failure_training.past(north.pump, NOW)
-
-
-@pytest.fixture(scope="module")
-def mlflow(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    with running(tmp_path_factory.mktemp("mlflow")) as server:
-        yield server
 
 
 @pytest.fixture

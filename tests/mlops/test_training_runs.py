@@ -1,6 +1,5 @@
 """Models that people ask for, on the page and by the command, with a real MLflow server."""
 
-from collections.abc import Iterator
 from datetime import timedelta
 from io import StringIO
 from pathlib import Path
@@ -20,7 +19,7 @@ from sensors.errors import Refused
 from sensors.models import Sensor
 from tests.alerts.test_views import text
 from tests.conftest import Plant
-from tests.mlops.mlflow_server import Server, running
+from tests.mlops.mlflow_server import Server
 from tests.mlops.test_model_scoring import NOW, vibration, worker
 from tests.mlops.test_scoring import only_scoring
 
@@ -28,12 +27,6 @@ __all__ = ["only_scoring", "vibration", "worker"]
 
 pytestmark = pytest.mark.django_db
 State = TrainingRun.State
-
-
-@pytest.fixture(scope="module")
-def mlflow(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    with running(tmp_path_factory.mktemp("mlflow")) as server:
-        yield server
 
 
 @pytest.fixture

@@ -170,9 +170,9 @@ def test_rows_claimed_by_one_worker_are_passed_over_by_another() -> None:
 
 def test_until_a_worker_looks_a_second_nudge_is_not_sent() -> None:
     outbox.nudge()
-    assert not once.first("nudge:test:live", 1)
+    assert not once.first("nudge:sensors.tasks.drain:test", 1)
     outbox.drain("test")
-    assert once.first("nudge:test:live", 1)
+    assert once.first("nudge:sensors.tasks.drain:test", 1)
 
 
 def test_ids_of_failed_batches_and_the_reason_survive_a_long_error() -> None:

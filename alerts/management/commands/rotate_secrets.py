@@ -5,7 +5,7 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError
 from django.db import transaction
 
-from alerts import secrets
+from alerts.delivery import secrets
 from alerts.models import Channel
 
 

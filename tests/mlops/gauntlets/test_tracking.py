@@ -1,7 +1,6 @@
 """Runs of gauntlets in a real MLflow."""
 
 import json
-from collections.abc import Iterator
 from io import StringIO
 from pathlib import Path
 
@@ -11,7 +10,6 @@ from django.core.management import CommandError, call_command
 
 from mlops.gauntlets import Gate, Result, tracking
 from mlops.registry import mlflow_api
-from tests.mlops import mlflow_server
 from tests.mlops.gauntlets import test_pump_table
 from tests.mlops.mlflow_server import Server
 
@@ -26,14 +24,8 @@ RESULT = Result(
 )
 
 
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    with mlflow_server.running(tmp_path_factory.mktemp("mlflow")) as server:
-        yield server
-
-
-def test_a_run_holds_figures_versions_data_and_seeds(server: Server, settings: LazySettings) -> None:
-    settings.MLFLOW_TRACKING_URI = server.uri
+def test_a_run_holds_figures_versions_data_and_seeds(mlflow: Server, settings: LazySettings) -> None:
+    settings.MLFLOW_TRACKING_URI = mlflow.uri
     said = tracking.register(RESULT)
     assert said.startswith("press is registered in MLflow as run ")
     key = said.split(" run ")[1].split()[0]

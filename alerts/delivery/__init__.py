@@ -1,0 +1,1 @@
+"""What is written to people, and how it reaches them."""

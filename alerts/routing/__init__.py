@@ -1,0 +1,1 @@
+"""Who hears of an alert, when and by which way."""
