@@ -11,6 +11,7 @@ from alerts.statistics_api import AlertStatistics
 from maintenance.api import AlertWorkOrder, VerdictViewSet, WorkOrderViewSet
 from maintenance.figures_api import FiguresExport, FiguresView
 from maintenance.log_api import LogViewSet
+from maintenance.report_api import ReportViewSet
 from mlops.api import AnomalyViewSet, ModelVersionViewSet
 from mlops.health_api import HealthViewSet
 from mlops.precision_api import DetectorPrecision
@@ -48,6 +49,7 @@ router.register("deliveries", DeliveryViewSet, "delivery")
 router.register("rules", RuleViewSet, "rule")
 router.register("firings", FiringViewSet, "firing")
 router.register("work-orders", WorkOrderViewSet, "work-order")
+router.register("reports", ReportViewSet, "report")
 router.register("maintenance-logs", LogViewSet, "log")
 router.register("verdicts", VerdictViewSet, "verdict")
 

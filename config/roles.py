@@ -25,7 +25,7 @@ VIEW = tuple(
             *("alert", "transition", "rule", "firing", "silence"),
             *("channel", "delivery", "route", "schedule", "escalationpolicy"),
         ),
-        "maintenance": ("workorder", "maintenancelog", "verdict", "failuremode"),
+        "maintenance": ("workorder", "maintenancelog", "verdict", "failuremode", "report", "reportschedule"),
         "mlops": ("anomaly", "baseline"),
     }.items()
     for model in models
@@ -52,6 +52,7 @@ ROLES: dict[str, Role] = {
             "maintenance.add_maintenancelog",
             "maintenance.change_maintenancelog",
             "maintenance.add_verdict",
+            "maintenance.add_report",
             "sensors.add_annotation",
             "sensors.change_annotation",
             "sensors.view_quarantined",
@@ -63,6 +64,8 @@ ROLES: dict[str, Role] = {
         "Sets up assets, sensors, limits and rules, corrects readings, looks after models and the outbox.",
         (
             "sensors.add_asset",
+            "maintenance.add_reportschedule",
+            "maintenance.change_reportschedule",
             "sensors.change_asset",
             *(f"sensors.{verb}_assetdocument" for verb in ("add", "change")),
             "sensors.add_sensor",

@@ -1,6 +1,6 @@
 from django.urls import path
 
-from maintenance import figure_views, log_views, my_work, order_views, views
+from maintenance import figure_views, log_views, my_work, order_views, report_views, views
 
 app_name = "maintenance"
 urlpatterns = [
@@ -8,6 +8,10 @@ urlpatterns = [
     path("mine/", my_work.mine, name="mine"),
     path("worker.js", my_work.worker, name="worker"),
     path("figures/", figure_views.figures_page, name="figures"),
+    path("reports/", report_views.index, name="reports"),
+    path("reports/new/", report_views.make, name="make-report"),
+    path("reports/schedule/", report_views.schedule, name="schedule-report"),
+    path("reports/<int:pk>/", report_views.report, name="report"),
     path("log/", log_views.entries, name="log-book"),
     path("log/<int:pk>/", log_views.entry, name="log-entry"),
     path("assets/<int:pk>/log/", log_views.write, name="write-log"),

@@ -3,6 +3,7 @@
 from maintenance.models.feeds import CalendarLink
 from maintenance.models.findings import FailureMode, MaintenanceLog, Verdict
 from maintenance.models.plans import Plan, PlanOccurrence
+from maintenance.models.reports import Report, ReportSchedule
 from maintenance.models.stock import Part, PartUse
 from maintenance.models.work_orders import Outcome, WorkOrder, WorkOrderStep
 
@@ -15,6 +16,8 @@ __all__ = [
     "PartUse",
     "Plan",
     "PlanOccurrence",
+    "Report",
+    "ReportSchedule",
     "Verdict",
     "WorkOrder",
     "WorkOrderStep",

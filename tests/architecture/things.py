@@ -2,6 +2,7 @@
 
 from datetime import UTC, datetime, timedelta
 
+from django.core.files.base import ContentFile
 from django.utils import timezone
 
 from alerts.models import (
@@ -17,7 +18,7 @@ from alerts.models import (
     Severity,
     Silence,
 )
-from maintenance.models import MaintenanceLog, Verdict, WorkOrder
+from maintenance.models import MaintenanceLog, Report, ReportSchedule, Verdict, WorkOrder
 from mlops.models import Anomaly, Baseline, Deployment, ModelVersion, TrainingRun, UnscoredStretch, ValidationPolicy
 from sensors.models import (
     Annotation,
@@ -110,7 +111,11 @@ def make_things(name: str) -> Things:
     rule = Rule.objects.create(asset=asset, name=f"{name} rule")
     Condition.objects.create(rule=rule, sensor=sensor, warn_high=80)
     route = Route.objects.create(site=plant.site, asset=asset, name=f"{name} route")
+    report = Report(site=plant.site, start=NOON, end=NOON + timedelta(days=1))
+    report.file.save("report.pdf", ContentFile(b"%PDF-1.4"))
     return {
+        "report": report,
+        "reportschedule": ReportSchedule.objects.create(site=plant.site, every="week"),
         "channel": channel,
         "delivery": delivery,
         "route": route,
