@@ -1,6 +1,6 @@
 from django.urls import path
 
-from maintenance import plan_views, stock_views, views
+from maintenance import calendar_views, plan_views, stock_views, views
 
 app_name = "maintenance"
 urlpatterns = [
@@ -24,6 +24,10 @@ urlpatterns = [
     path("part-uses/<int:pk>/put-back/", stock_views.put_back, name="put-back"),
     path("<int:pk>/parts/", stock_views.for_order, name="parts-of-order"),
     path("<int:pk>/parts/take/", stock_views.take, name="take-part"),
+    path("calendar/", calendar_views.month, name="calendar"),
+    path("calendar/link/", calendar_views.link, name="calendar-link"),
+    path("calendar/<str:secret>.ics", calendar_views.feed, name="calendar-feed"),
+    path("workload/", calendar_views.workload, name="workload"),
     path("<int:pk>/", views.work_order, name="work-order"),
     path("<int:pk>/start/", views.start, name="start"),
     path("<int:pk>/log/", views.log, name="log"),

@@ -3,6 +3,7 @@
 from django.conf import settings
 from django.core.validators import MinValueValidator
 from django.db import models
+from django.db.models.functions import Coalesce
 from django.urls import reverse
 from django.utils import timezone
 
@@ -18,6 +19,10 @@ class Outcome(models.TextChoices):
     NOTHING_FOUND = "nothing_found", "nothing found"
     SENSOR_PROBLEM = "sensor_problem", "sensor problem"
     PLANNED_WORK = "planned_work", "planned work"
+
+
+# Where an order stands in a calendar: where its work is planned to start, or else where it is due.
+WHEN = Coalesce("planned_start", "due_at")
 
 
 class WorkOrder(models.Model):
@@ -101,6 +106,7 @@ class WorkOrder(models.Model):
         indexes = [
             models.Index(fields=["asset", "state"], name="work_order_of_asset"),
             models.Index(fields=["site", "state", "due_at"], name="work_order_due"),
+            models.Index("site", WHEN, name="work_order_when"),
         ]
 
     def __str__(self) -> str:
