@@ -1,6 +1,7 @@
 from django.urls import path
 
 from maintenance import (
+    calendar_views,
     checklist_views,
     class_views,
     figure_views,
@@ -63,4 +64,8 @@ urlpatterns = [
     path("part-uses/<int:pk>/put-back/", stock_views.put_back, name="put-back"),
     path("<int:pk>/parts/", stock_views.for_order, name="parts-of-order"),
     path("<int:pk>/parts/take/", stock_views.take, name="take-part"),
+    path("calendar/", calendar_views.month, name="calendar"),
+    path("calendar/link/", calendar_views.link, name="calendar-link"),
+    path("calendar/<str:secret>.ics", calendar_views.feed, name="calendar-feed"),
+    path("workload/", calendar_views.workload, name="workload"),
 ]

@@ -340,6 +340,12 @@ WEB = [
     # An invented link.
     Row("GET", "alerts:by-link", PUBLIC, answers=404, kwargs={"token": "invented"}),
     Row("POST", "alerts:by-link", PUBLIC, answers=404, kwargs={"token": "invented"}),
+    Row("GET", "maintenance:calendar", EVERYBODY),
+    Row("GET", "maintenance:workload", EVERYBODY),
+    Row("GET", "maintenance:calendar-link", EVERYBODY),
+    Row("POST", "maintenance:calendar-link", EVERYBODY),
+    # The secret says who asks; this one is nobody's.
+    Row("GET", "maintenance:calendar-feed", PUBLIC, answers=404, kwargs={"secret": "invented"}),
     Row("GET", "maintenance:parts", EVERYBODY),
     Row("GET", "maintenance:new-part", ENGINEERS),
     Row("POST", "maintenance:new-part", ENGINEERS, answers=302, elsewhere=422, send=a_part),
