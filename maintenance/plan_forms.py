@@ -11,11 +11,10 @@ from alerts.routing.directory import colleagues
 from maintenance import recurrence
 from maintenance.models import Plan
 from maintenance.recurrence import Frequency
-from sensors.errors import Refused
 from sensors.models import Sensor
 
 REPEATS = {"DAILY": "days", "WEEKLY": "weeks", "MONTHLY": "months", "YEARLY": "years", "RULE": "by the rule below"}
-NAMES = dict(zip(recurrence.WEEKDAYS, ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun"), strict=True))
+NAMES = dict(zip(recurrence.WEEKDAYS, recurrence.DAY_NAMES, strict=True))
 ALWAYS = ("title", "description", "tasks", "priority", "assignee", "estimated_hours", "lead_days")
 OF_TRIGGER = {
     Plan.Trigger.CALENDAR: (
@@ -115,13 +114,8 @@ def _tasks(text: str, before: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 def _in_words(rule: str) -> dict[str, Any]:
     """What the plain fields show of a rule; one that they cannot say stays a rule."""
-    try:
-        parsed = recurrence.parsed(rule)
-    except Refused:
-        return {"repeat": "WEEKLY" if not rule else "RULE"}
-    weekdays = [recurrence.WEEKDAYS[weekday.day] for weekday in parsed.weekdays]
-    plain = recurrence.Rule(parsed.frequency, parsed.interval, parsed.weekdays)
-    sayable = parsed == plain and not any(weekday.nth for weekday in parsed.weekdays)
-    if not sayable or (weekdays and parsed.frequency != Frequency.WEEKLY):
-        return {"repeat": "RULE"}
-    return {"repeat": parsed.frequency.value, "interval": parsed.interval, "weekdays": weekdays, "rule": ""}
+    said = recurrence.plain(rule)
+    if said is None:
+        return {"repeat": "RULE" if rule else "WEEKLY"}
+    weekdays = [recurrence.WEEKDAYS[weekday.day] for weekday in said.weekdays]
+    return {"repeat": said.frequency.value, "interval": said.interval, "weekdays": weekdays, "rule": ""}

@@ -16,6 +16,7 @@ from typing import Any
 from sensors.errors import Refused
 
 WEEKDAYS = ("MO", "TU", "WE", "TH", "FR", "SA", "SU")
+DAY_NAMES = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
 LONGEST_TEXT = 300
 MOST_TIMES = 1000
 LONGEST_INTERVAL = 1000
@@ -76,6 +77,34 @@ def parsed(text: str) -> Rule:
     rule = Rule(**said)
     _require_sense(rule)
     return rule
+
+
+def in_words(text: str) -> str:
+    """What a rule says, where a few words suffice; otherwise the rule itself.
+
+    >>> in_words("FREQ=WEEKLY;INTERVAL=2;BYDAY=MO,TH"), in_words("FREQ=DAILY")
+    ('every 2 weeks on Mon, Thu', 'every day')
+    >>> in_words("FREQ=MONTHLY;BYDAY=1MO")
+    'FREQ=MONTHLY;BYDAY=1MO'
+    """
+    rule = plain(text)
+    if rule is None:
+        return text
+    one = {"DAILY": "day", "WEEKLY": "week", "MONTHLY": "month", "YEARLY": "year"}[rule.frequency]
+    names = ", ".join(DAY_NAMES[weekday.day] for weekday in rule.weekdays)
+    every = f"every {one}" if rule.interval == 1 else f"every {rule.interval} {one}s"
+    return f"{every} on {names}" if names else every
+
+
+def plain(text: str) -> Rule | None:
+    """The rule, if it says no more than every so many days, weeks (on which weekdays), months or years."""
+    try:
+        rule = parsed(text)
+    except Refused:
+        return None
+    if rule != Rule(rule.frequency, rule.interval, rule.weekdays) or any(weekday.nth for weekday in rule.weekdays):
+        return None
+    return None if rule.weekdays and rule.frequency != Frequency.WEEKLY else rule
 
 
 def days(rule: Rule, start: date, first: date, last: date) -> Iterator[date]:

@@ -1,6 +1,18 @@
 from django.urls import path
 
-from maintenance import checklist_views, class_views, figure_views, my_work, order_views, plan_views, stock_views, views
+from maintenance import (
+    calendar_views,
+    checklist_views,
+    class_views,
+    figure_views,
+    log_views,
+    my_work,
+    order_views,
+    plan_views,
+    report_views,
+    stock_views,
+    views,
+)
 
 app_name = "maintenance"
 urlpatterns = [
@@ -10,6 +22,14 @@ urlpatterns = [
     path("mine/", my_work.mine, name="mine"),
     path("worker.js", my_work.worker, name="worker"),
     path("figures/", figure_views.figures_page, name="figures"),
+    path("reports/", report_views.index, name="reports"),
+    path("reports/new/", report_views.make, name="make-report"),
+    path("reports/schedule/", report_views.schedule, name="schedule-report"),
+    path("reports/<int:pk>/", report_views.report, name="report"),
+    path("log/", log_views.entries, name="log-book"),
+    path("log/<int:pk>/", log_views.entry, name="log-entry"),
+    path("assets/<int:pk>/log/", log_views.write, name="write-log"),
+    path("assets/<int:pk>/work.json", log_views.marks, name="work-marks"),
     path("due/", views.due_panel, name="due-panel"),
     path("assets/<int:pk>/", views.for_asset, name="for-asset"),
     path("assets/<int:pk>/foretold/", views.foretold, name="foretold"),
@@ -44,4 +64,8 @@ urlpatterns = [
     path("part-uses/<int:pk>/put-back/", stock_views.put_back, name="put-back"),
     path("<int:pk>/parts/", stock_views.for_order, name="parts-of-order"),
     path("<int:pk>/parts/take/", stock_views.take, name="take-part"),
+    path("calendar/", calendar_views.month, name="calendar"),
+    path("calendar/link/", calendar_views.link, name="calendar-link"),
+    path("calendar/<str:secret>.ics", calendar_views.feed, name="calendar-feed"),
+    path("workload/", calendar_views.workload, name="workload"),
 ]

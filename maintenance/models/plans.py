@@ -121,6 +121,10 @@ class Plan(models.Model):
     def get_absolute_url(self) -> str:
         return reverse("maintenance:plan", args=[self.pk])
 
+    @property
+    def rule_in_words(self) -> str:
+        return recurrence.in_words(self.rule)
+
     def clean(self) -> None:
         """Raises ValidationError when the plan lacks what its trigger needs, or contradicts itself."""
         from maintenance.checklists import parsed  # It knows the models.

@@ -4,7 +4,7 @@ from django.conf import settings
 from django.contrib.postgres.indexes import GinIndex, OpClass
 from django.core.validators import MinValueValidator
 from django.db import models
-from django.db.models.functions import Upper
+from django.db.models.functions import Coalesce, Upper
 from django.urls import reverse
 from django.utils import timezone
 
@@ -20,6 +20,10 @@ class Outcome(models.TextChoices):
     NOTHING_FOUND = "nothing_found", "nothing found"
     SENSOR_PROBLEM = "sensor_problem", "sensor problem"
     PLANNED_WORK = "planned_work", "planned work"
+
+
+# Where an order stands in a calendar: where its work is planned to start, or else where it is due.
+WHEN = Coalesce("planned_start", "due_at")
 
 
 class WorkOrder(models.Model):
@@ -102,10 +106,12 @@ class WorkOrder(models.Model):
         ]
         indexes = [
             models.Index(fields=["asset", "state"], name="work_order_of_asset"),
+            models.Index(fields=["asset", "closed_at"], name="work_order_ended"),
             models.Index(fields=["due_at"], condition=models.Q(closed_at=None), name="work_order_running"),
             models.Index(fields=["-closed_at", "-id"], name="work_order_newest_end"),
             GinIndex(OpClass(Upper("title"), name="gin_trgm_ops"), name="work_order_title_words"),
             models.Index(fields=["site", "state", "due_at"], name="work_order_due"),
+            models.Index("site", WHEN, name="work_order_when"),
         ]
 
     def __str__(self) -> str:
