@@ -8,12 +8,13 @@ from typing import Any
 
 from django.contrib.auth.models import User
 from django.db import IntegrityError, transaction
-from django.db.models import ProtectedError, Q, QuerySet
+from django.db.models import ProtectedError, QuerySet
 from django.utils import timezone
 
 from alerts import nudge
 from alerts.models import Alert, Severity, State, Transition
 from sensors import live
+from sensors.access import people_who_may
 from sensors.errors import Refused
 from sensors.models import Asset, Sensor, Site
 
@@ -255,11 +256,7 @@ def assign(alert: Alert, actor: Actor, to: User | None) -> Alert:
 
 def people_for(alert: Alert) -> "QuerySet[User]":
     """Who can be asked to see to an alert: those who may act on alerts and see its site."""
-    may = Q(groups__permissions__codename="acknowledge_alert") | Q(is_superuser=True)
-    everywhere = Q(groups__permissions__codename="view_all_sites") | Q(is_superuser=True)
-    able = User.objects.filter(may, is_active=True)
-    seeing = User.objects.filter(Q(sites=alert.site_id) | everywhere)
-    return User.objects.filter(pk__in=able.values("pk")).filter(pk__in=seeing.values("pk")).order_by("username")
+    return people_who_may("acknowledge_alert", alert.site_id)
 
 
 def comment(alert: Alert, actor: Actor, text: str) -> Alert:

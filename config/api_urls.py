@@ -9,9 +9,14 @@ from alerts.routing.api import OwnPreference, PolicyViewSet, RouteViewSet, Sched
 from alerts.rules.api import FiringViewSet, RuleViewSet
 from alerts.statistics_api import AlertStatistics
 from maintenance.api import AlertWorkOrder, VerdictViewSet, WorkOrderViewSet
+from maintenance.checklist_api import AttachmentViewSet, ChecklistItemViewSet
+from maintenance.class_api import AssetClassViewSet, AssetTemplateViewSet, FailureModeViewSet
+from maintenance.figures_api import FiguresExport, FiguresView
 from maintenance.plan_api import OccurrenceViewSet, PlanViewSet
 from maintenance.stock_api import PartUseViewSet, PartViewSet
 from mlops.api import AnomalyViewSet, ModelVersionViewSet
+from mlops.health_api import HealthViewSet
+from mlops.precision_api import DetectorPrecision
 from mlops.prediction.api import Predict, SensorScores
 from sensors.api.annotations import AnnotationViewSet, CorrectionViewSet
 from sensors.api.imports import ImportViewSet
@@ -25,6 +30,7 @@ app_name = "api"
 router = SimpleRouter(use_regex_path=False)
 router.register("sites", SiteViewSet, "site")
 router.register("assets", AssetViewSet, "asset")
+router.register("asset-health", HealthViewSet, "asset-health")
 router.register("sensors", SensorViewSet, "sensor")
 router.register("sensor-faults", SensorFaultViewSet, "sensor-fault")
 router.register("batches", BatchViewSet, "batch")
@@ -49,6 +55,11 @@ router.register("plans", PlanViewSet, "plan")
 router.register("plan-occurrences", OccurrenceViewSet, "plan-occurrence")
 router.register("parts", PartViewSet, "part")
 router.register("part-uses", PartUseViewSet, "part-use")
+router.register("asset-classes", AssetClassViewSet, "asset-class")
+router.register("asset-templates", AssetTemplateViewSet, "asset-template")
+router.register("failure-modes", FailureModeViewSet, "failure-mode")
+router.register("checklist-items", ChecklistItemViewSet, "checklist-item")
+router.register("attachments", AttachmentViewSet, "attachment")
 router.register("verdicts", VerdictViewSet, "verdict")
 
 urlpatterns = [
@@ -58,8 +69,11 @@ urlpatterns = [
     path("sensors/<int:id>/export/", SensorExport.as_view(), name="sensor-series-export"),
     path("sensors/<int:id>/scores/", SensorScores.as_view(), name="sensor-scores"),
     path("preferences/", OwnPreference.as_view(), name="preferences"),
+    path("detectors/precision/", DetectorPrecision.as_view(), name="detector-precision"),
     path("predict/", Predict.as_view(), name="predict"),
     path("alerts/statistics/", AlertStatistics.as_view(), name="alert-statistics"),
     path("alerts/<int:pk>/work-order/", AlertWorkOrder.as_view(), name="alert-work-order"),
+    path("figures/", FiguresView.as_view(), name="figures"),
+    path("figures/export/", FiguresExport.as_view(), name="figures-export"),
     *router.urls,
 ]

@@ -3,6 +3,7 @@
 import asyncio
 import json
 import logging
+import re
 import uuid
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
@@ -10,6 +11,7 @@ from typing import Any, NamedTuple
 
 from sensors.doors import requests as doors
 from sensors.errors import Refused
+from sensors.files import MAX_FILE_BYTES
 
 Message = Mapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
@@ -30,6 +32,8 @@ RECEIVE_SECONDS = 60
 BULK_PATHS = doors.PATHS
 # Files are larger than anything else, so only who may upload them may send them (config.uploads).
 UPLOAD_PATHS = ("/imports/", "/api/v1/imports/")
+# Documents and photos that belong to something: larger than a form, small beside an import.
+DOCUMENT_PATHS = re.compile(r"/assets/\d+/documents/|/work-orders/\d+/attach/|/api/v1/attachments/")
 # For a gigabyte through 3 Mbit/s.
 UPLOAD_SECONDS = 3600
 # Django keeps the body in a file, and then the form's file in another one, before it lets go of the first.
@@ -65,10 +69,11 @@ class _Limits(NamedTuple):
 class BodyLimit:
     """Wraps an ASGI application: a body that is too large is answered with 413, whether announced or not.
 
-    `max_bytes` holds for the doors that take readings in bulk, `max_upload_bytes` for those that take files, if
-    `may_upload` says so of the request's scope; others take MAX_OTHER_BYTES at most. A body that does not come to its
-    end within RECEIVE_SECONDS (a file: UPLOAD_SECONDS) is answered with 408. A file that has no room on the disk, as
-    `ask_for_room` says of its bytes, is refused with that answer, before the first byte where its length is announced.
+    `max_bytes` holds for the doors that take readings in bulk, `max_upload_bytes` for those that take files, a document
+    has MAX_FILE_BYTES, both if `may_upload` says so of the request's scope; others take MAX_OTHER_BYTES at most. A body
+    that does not come to its end within RECEIVE_SECONDS (a file: UPLOAD_SECONDS) is answered with 408. A file that has
+    no room on the disk, as `ask_for_room` says of its bytes, is refused with that answer, before the first byte where
+    its length is announced.
     """
 
     def __init__(
@@ -90,6 +95,8 @@ class BodyLimit:
             return _Limits(self.max_bytes, RECEIVE_SECONDS)
         if scope["path"] in UPLOAD_PATHS and scope["method"] == "POST" and await self.may_upload(scope):
             return _Limits(self.max_upload_bytes, UPLOAD_SECONDS, is_file=True)
+        if DOCUMENT_PATHS.fullmatch(scope["path"]) and scope["method"] == "POST" and await self.may_upload(scope):
+            return _Limits(MAX_FILE_BYTES + MAX_OTHER_BYTES, RECEIVE_SECONDS, is_file=True)
         return _Limits(min(self.max_bytes, MAX_OTHER_BYTES), RECEIVE_SECONDS)
 
     def _ask_for_rest(self, announced: int, received: int) -> None:

@@ -18,7 +18,7 @@ VIEW = tuple(
     f"{app}.view_{model}"
     for app, models in {
         "sensors": (
-            *("site", "asset", "assetclass", "sensor", "reading", "readingbatch"),
+            *("site", "asset", "assetclass", "assetdocument", "sensor", "reading", "readingbatch"),
             *("sensorprofile", "sensorfault", "annotation", "correction"),
         ),
         "alerts": (
@@ -26,7 +26,7 @@ VIEW = tuple(
             *("channel", "delivery", "route", "schedule", "escalationpolicy"),
         ),
         "maintenance": (
-            *("workorder", "maintenancelog", "verdict", "failuremode"),
+            *("workorder", "checklistitem", "attachment", "maintenancelog", "verdict", "failuremode", "assettemplate"),
             *("plan", "planoccurrence", "part", "partuse"),
         ),
         "mlops": ("anomaly", "baseline"),
@@ -39,8 +39,9 @@ ASK_MODELS = ("mlops.view_modelversion", "mlops.predict_modelversion")
 ROLES: dict[str, Role] = {
     "viewer": Role("Sees everything of their sites.", VIEW),
     "operator": Role(
-        "Acknowledges and silences alerts, enters readings, asks models.",
+        "Acknowledges and silences alerts, proposes work orders, enters readings, asks models.",
         (
+            "maintenance.add_workorder",
             *("alerts.acknowledge_alert", "alerts.resolve_alert", "alerts.add_silence", "alerts.change_silence"),
             *("sensors.add_reading", *ASK_MODELS),
         ),
@@ -49,7 +50,6 @@ ROLES: dict[str, Role] = {
     "technician": Role(
         "Does and logs the work, says what was found.",
         (
-            "maintenance.add_workorder",
             "maintenance.change_workorder",
             "maintenance.approve_workorder",
             "maintenance.add_maintenancelog",
@@ -69,6 +69,13 @@ ROLES: dict[str, Role] = {
         (
             "sensors.add_asset",
             "sensors.change_asset",
+            *(f"sensors.{verb}_assetdocument" for verb in ("add", "change")),
+            *(f"sensors.{verb}_assetclass" for verb in ("add", "change")),
+            *(
+                f"maintenance.{verb}_{model}"
+                for model in ("failuremode", "assettemplate")
+                for verb in ("add", "change")
+            ),
             "sensors.add_sensor",
             "sensors.change_sensor",
             "sensors.change_reading",

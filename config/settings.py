@@ -12,6 +12,7 @@ from celery.schedules import crontab
 from django_guid.integrations import CeleryIntegration
 from environs import Env, validate
 
+from config.storage import files_storage
 from sensors import embedded
 
 BASE_DIR = Path(__file__).resolve().parent.parent
@@ -40,6 +41,8 @@ MLFLOW_TRACKING_URI = env.str("MLFLOW_TRACKING_URI", "")
 MLFLOW_ARTIFACT_ROOT = env.str("MLFLOW_ARTIFACT_ROOT", "")
 # Where workers keep copies of model files; empty: STATE_DIR/models.
 _model_cache = env.str("MODEL_CACHE", "")
+# Where photos and files of work orders are kept: a directory, or s3://bucket/prefix; empty: STATE_DIR/files.
+FILES_ROOT = env.str("FILES_ROOT", "")
 # The broker whose messages are stored; empty: none (sensors.mqtt).
 MQTT_URL = env.str("MQTT_URL", "")
 MQTT_TOPICS: list[str] = env.list("MQTT_TOPICS", ["plant/{site}/{sensor...}"]) or ["plant/{site}/{sensor...}"]
@@ -324,8 +327,10 @@ STATICFILES_DIRS = [
     BASE_DIR / "static",
     *([("plotly", Path(_plotly.origin).parent / "package_data")] if _plotly and _plotly.origin else []),
 ]
+# Files that people add to assets and work orders; no address leads there, views hand them out.
+MEDIA_ROOT = STATE_DIR / "files"
 STORAGES = {
-    "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},
+    "default": files_storage(FILES_ROOT, STATE_DIR / "files"),
     "staticfiles": {"BACKEND": "whitenoise.storage.CompressedManifestStaticFilesStorage"},
 }
 
@@ -367,6 +372,7 @@ SPECTACULAR_SETTINGS = {
         "DeliveryKind": "alerts.models.Delivery.Kind",
         "DeliveryState": "alerts.models.Delivery.State",
         "WorkState": ["waiting", "dead", "done"],
+        "WorkOrderKind": "maintenance.models.WorkOrder.Kind",
         "WorkOrderState": "maintenance.models.WorkOrder.State",
     },
 }

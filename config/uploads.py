@@ -18,7 +18,7 @@ from sensors.models import ApiKey
 
 
 async def may_upload(scope: dict[str, Any]) -> bool:
-    """Whether the request's session or key is somebody's who may import files. The view asks again, and more.
+    """Whether the request's session or key is somebody's who may send files there. The view asks again, and more.
 
     Raises Refused (503) while the database is in trouble.
     """
@@ -30,10 +30,18 @@ def _is_allowed(scope: dict[str, Any]) -> bool:
     try:
         with database_in_reach():
             user = _user_of(ASGIRequest(scope, BytesIO()))
-            return user is not None and user.has_perm("sensors.add_import")
+            return user is not None and user.has_perm(_needed(scope["path"]))
     except InterfaceError as error:  # The connection was broken before it was asked.
         connection.close()
         raise Refused("database_busy", "The database does not answer; send the request again.", 503) from error
+
+
+def _needed(path: str) -> str:
+    if path.endswith("/documents/"):
+        return "sensors.add_assetdocument"
+    if path.endswith(("/attach/", "/attachments/")):
+        return "maintenance.change_workorder"
+    return "sensors.add_import"
 
 
 def _user_of(request: ASGIRequest) -> User | None:

@@ -9,11 +9,12 @@ from django.db.models import Model, QuerySet
 from django.http import HttpRequest
 
 from maintenance import (
-    plan_admin,  # noqa: F401 (registers its pages)
+    class_admin,  # noqa: F401 (registers its pages)
+    plan_admin,  # noqa: F401
     stock_admin,  # noqa: F401
     work_orders,
 )
-from maintenance.models import MaintenanceLog, Verdict, WorkOrder
+from maintenance.models import Attachment, ChecklistItem, MaintenanceLog, Verdict, WorkOrder, WorkOrderStep
 from sensors.admin import ReadOnly, SiteScopedAdmin, VisibleChoices, VisibleRelatedFilter
 from sensors.errors import Refused
 from sensors.models import Site
@@ -35,18 +36,50 @@ class LogInline(VisibleChoices, admin.TabularInline):  # type: ignore[type-arg]
         return False
 
 
+class StepInline(ReadOnly, admin.TabularInline):  # type: ignore[type-arg]
+    """What happened; it is written by the steps themselves."""
+
+    model = WorkOrderStep
+    fields = ["at", "from_state", "to_state", "by", "reason"]
+    extra = 0
+
+
+class ChecklistInline(ReadOnly, admin.TabularInline):  # type: ignore[type-arg]
+    """The tasks and what came of them; they are answered on the order's page."""
+
+    model = ChecklistItem
+    fk_name = "order"
+    fields = ["position", "text", "kind", "value", "answer", "failed", "done_by", "done_at"]
+    extra = 0
+
+
+class AttachmentInline(ReadOnly, admin.TabularInline):  # type: ignore[type-arg]
+    model = Attachment
+    fields = ["name", "size", "by", "at"]
+    extra = 0
+
+
 @admin.register(WorkOrder)
 class WorkOrderAdmin(SiteScopedAdmin):
     list_display = ["__str__", "state", "priority", "site", "asset", "assignee", "due_at", "created_at"]
-    list_filter = ["state", "priority", ("site", VisibleRelatedFilter), ("assignee", admin.EmptyFieldListFilter)]
+    list_filter = [
+        "state",
+        "kind",
+        "priority",
+        ("site", VisibleRelatedFilter),
+        ("assignee", admin.EmptyFieldListFilter),
+    ]
     list_select_related = ["site", "asset", "assignee"]
     search_fields = ["title", "description", "asset__name", "=pk"]
     date_hierarchy = "created_at"
     autocomplete_fields = ["asset"]
-    inlines = [LogInline]
-    actions = ["start", "cancel"]
-    edited = ["title", "description", "priority", "due_at", "assignee"]
-    kept = ["state", "site", "asset", "alert", "created_by", "created_at", "started_at", "closed_at"]
+    inlines = [StepInline, ChecklistInline, AttachmentInline, LogInline]
+    actions = ["approve", "start", "cancel"]
+    edited = ["title", "description", "kind", "priority", "due_at", "estimated_hours", "assignee"]
+    kept = [
+        *("state", "site", "asset", "alert", "follows", "created_by", "created_at", "planned_start", "started_at"),
+        *("done_at", "closed_at", "outcome", "failure_mode", "actual_hours", "downtime_minutes", "other_cost"),
+    ]
 
     def get_fields(self, request: HttpRequest, obj: Model | None = None) -> list[Any]:
         return [*self.edited, *self.kept] if obj else ["asset", *self.edited]
@@ -61,9 +94,13 @@ class WorkOrderAdmin(SiteScopedAdmin):
         return super().formfield_for_foreignkey(db_field, request, **kwargs)
 
     def save_model(self, request: HttpRequest, obj: Any, form: Any, change: bool) -> None:
-        if not change:
-            obj.site, obj.created_by = obj.asset.site, request.user
-        super().save_model(request, obj, form, change)
+        if change:
+            super().save_model(request, obj, form, change)
+            return
+        assert isinstance(request.user, User)
+        obj.site = obj.asset.site
+        obj.state = WorkOrder.State.APPROVED if request.user.has_perm(work_orders.APPROVE) else obj.state
+        work_orders.enter(obj, request.user)
 
     def save_formset(self, request: HttpRequest, form: Any, formset: Any, change: bool) -> None:
         assert isinstance(request.user, User)
@@ -78,6 +115,13 @@ class WorkOrderAdmin(SiteScopedAdmin):
                 )
             except Refused as refusal:
                 self.message_user(request, refusal.detail, messages.ERROR)
+
+    def has_approve_permission(self, request: HttpRequest) -> bool:
+        return request.user.has_perm(work_orders.APPROVE)
+
+    @admin.action(description="Approve", permissions=["approve"])
+    def approve(self, request: HttpRequest, queryset: QuerySet[WorkOrder]) -> None:
+        self._move(request, queryset, work_orders.approve, "approved")
 
     @admin.action(description="Start work", permissions=["change"])
     def start(self, request: HttpRequest, queryset: QuerySet[WorkOrder]) -> None:

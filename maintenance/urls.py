@@ -1,16 +1,46 @@
 from django.urls import path
 
-from maintenance import calendar_views, plan_views, stock_views, views
+from maintenance import (
+    calendar_views,
+    checklist_views,
+    class_views,
+    figure_views,
+    my_work,
+    order_views,
+    plan_views,
+    stock_views,
+    views,
+)
 
 app_name = "maintenance"
 urlpatterns = [
     path("", views.work_orders, name="work-orders"),
+    path("classes/", class_views.classes, name="classes"),
+    path("new-asset/", class_views.new_asset, name="new-asset"),
+    path("mine/", my_work.mine, name="mine"),
+    path("worker.js", my_work.worker, name="worker"),
+    path("figures/", figure_views.figures_page, name="figures"),
     path("due/", views.due_panel, name="due-panel"),
     path("assets/<int:pk>/", views.for_asset, name="for-asset"),
     path("assets/<int:pk>/foretold/", views.foretold, name="foretold"),
     path("assets/<int:pk>/new/", views.open_for_asset, name="open-for-asset"),
     path("alerts/<int:pk>/", views.for_alert, name="for-alert"),
     path("alerts/<int:pk>/open/", views.open_for_alert, name="open-for-alert"),
+    path("<int:pk>/", order_views.work_order, name="work-order"),
+    path("<int:pk>/approve/", order_views.approve, name="approve"),
+    path("<int:pk>/schedule/", order_views.schedule, name="schedule"),
+    path("<int:pk>/start/", order_views.start, name="start"),
+    path("<int:pk>/hold/", order_views.hold, name="hold"),
+    path("<int:pk>/finish/", order_views.finish, name="finish"),
+    path("<int:pk>/reopen/", order_views.reopen, name="reopen"),
+    path("<int:pk>/log/", order_views.log, name="log"),
+    path("<int:pk>/comment/", order_views.comment, name="comment"),
+    path("<int:pk>/attach/", checklist_views.attach, name="attach"),
+    path("files/<int:pk>/", checklist_views.attachment, name="attachment"),
+    path("checklist/<int:pk>/", checklist_views.answer, name="answer"),
+    path("checklist/<int:pk>/follow-up/", checklist_views.follow_up, name="follow-up"),
+    path("<int:pk>/close/", order_views.close, name="close"),
+    path("<int:pk>/cancel/", order_views.cancel, name="cancel"),
     path("plans/", plan_views.index, name="plans"),
     path("plans/new/", plan_views.new, name="new-plan"),
     path("plans/<int:pk>/", plan_views.plan, name="plan"),
@@ -28,9 +58,4 @@ urlpatterns = [
     path("calendar/link/", calendar_views.link, name="calendar-link"),
     path("calendar/<str:secret>.ics", calendar_views.feed, name="calendar-feed"),
     path("workload/", calendar_views.workload, name="workload"),
-    path("<int:pk>/", views.work_order, name="work-order"),
-    path("<int:pk>/start/", views.start, name="start"),
-    path("<int:pk>/log/", views.log, name="log"),
-    path("<int:pk>/close/", views.close, name="close"),
-    path("<int:pk>/cancel/", views.cancel, name="cancel"),
 ]

@@ -1,8 +1,10 @@
 from datetime import datetime
-from typing import Annotated
+from typing import Annotated, Any
 
 import msgspec
 from django.contrib.auth.decorators import permission_required
+from django.contrib.auth.models import User
+from django.core.exceptions import PermissionDenied
 from django.http import HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.utils import timezone
@@ -11,9 +13,10 @@ from django.views.decorators.http import require_http_methods, require_POST, req
 from alerts.models import Alert
 from maintenance import foretelling
 from maintenance import work_orders as orders
-from maintenance.forms import Closing, LogEntry, NewWorkOrder
-from maintenance.models import MaintenanceLog, Outcome, WorkOrder
-from sensors.models import Asset
+from maintenance.forms import NewWorkOrder, WorkOrderFilter
+from maintenance.models import MaintenanceLog, WorkOrder
+from maintenance.querysets import WorkOrderQuerySet
+from sensors.models import Asset, Site
 from sensors.pages import Request, act, live_page, page_of, takes_post
 
 PANEL_ROWS = 8
@@ -31,11 +34,35 @@ class Firings(msgspec.Struct):
 @require_safe
 @permission_required("maintenance.view_workorder", raise_exception=True)
 def work_orders(request: Request) -> HttpResponse:
-    rows = WorkOrder.objects.visible_to(request.user).select_related("site", "asset", "assignee")
-    ended = request.GET.get("show") == "closed"
-    rows = rows.filter(closed_at__isnull=False).order_by("-closed_at", "-pk") if ended else rows.running().by_due()
-    context = {"page": page_of(rows, request), "ended": ended, "now": timezone.now()}
+    form = WorkOrderFilter(request.GET, sites=Site.objects.visible_to(request.user))
+    chosen = form.cleaned_data if form.is_valid() else {}
+    rows = _filtered(WorkOrder.objects.visible_to(request.user), chosen, request.user)
+    context = {
+        "form": form,
+        "page": page_of(rows.select_related("site", "asset", "assignee"), request),
+        "untouched": not any(chosen.values()),
+        "now": timezone.now(),
+    }
     return live_page(request, "maintenance/work_orders.html", "maintenance/_work_orders.html", context)
+
+
+def _filtered(rows: WorkOrderQuerySet, chosen: dict[str, Any], reader: User) -> WorkOrderQuerySet:
+    if chosen.get("site"):
+        rows = rows.filter(site=chosen["site"])
+    if chosen.get("kind"):
+        rows = rows.filter(kind=chosen["kind"])
+    if chosen.get("mine"):
+        rows = rows.of(reader)
+    if chosen.get("overdue"):
+        rows = rows.overdue(timezone.now())
+    if words := chosen.get("words"):
+        rows = rows.matching(words, reader)
+    state = chosen.get("state") or "running"
+    if state == "running":
+        return rows.running().by_due()
+    if state == "ended":
+        return rows.filter(closed_at__isnull=False).order_by("-closed_at", "-pk")
+    return rows.filter(state=state).order_by("-created_at", "-pk")
 
 
 @require_safe
@@ -47,7 +74,7 @@ def due_panel(request: Request) -> HttpResponse:
     context = {
         "orders": running.by_due().select_related("site", "asset")[:PANEL_ROWS],
         "running": running.count(),
-        "overdue": running.filter(due_at__lt=now).count(),
+        "overdue": running.overdue(now).count(),
         "now": now,
     }
     return render(request, "maintenance/_due_panel.html", context)
@@ -95,102 +122,33 @@ def for_alert(request: Request, pk: int) -> HttpResponse:
 @takes_post("alerts:alert")
 @permission_required("maintenance.add_workorder", raise_exception=True)
 def open_for_alert(request: Request, pk: int) -> HttpResponse:
-    alert = get_object_or_404(Alert.objects.visible_to(request.user).select_related("asset"), pk=pk)
+    """Propose a work order because of an alert; with `start` among what was sent, approve and start it as well."""
+    alert = get_object_or_404(Alert.objects.visible_to(request.user).select_related("site", "asset"), pk=pk)
+    at_once = "start" in request.POST
+    if at_once and not request.user.has_perms((orders.APPROVE, orders.CHANGE)):
+        raise PermissionDenied
     opened: list[WorkOrder] = []
-    answer = act(
-        request,
-        lambda: opened.append(orders.open_for_alert(alert, request.user)),
-        done="Work order opened, alert acknowledged.",
-        then=alert.get_absolute_url(),
-    )
+
+    def propose() -> None:
+        order = orders.propose_for_alert(alert, request.user)
+        if at_once:
+            order = orders.start(orders.approve_if_proposed(order, request.user), request.user)
+        opened.append(order)
+
+    done = "Work order in progress, alert acknowledged." if at_once else "Work order proposed, alert acknowledged."
+    answer = act(request, propose, done=done, then=alert.get_absolute_url())
     return redirect(opened[0]) if opened else answer
 
 
 @require_http_methods(["GET", "HEAD", "POST"])
 @permission_required("maintenance.add_workorder", raise_exception=True)
 def open_for_asset(request: Request, pk: int) -> HttpResponse:
+    """Make a job on an asset. Whoever may approve has thereby approved it."""
     asset = get_object_or_404(Asset.objects.visible_to(request.user).select_related("site"), pk=pk)
+    approved = request.user.has_perm(orders.APPROVE)
     with timezone.override(asset.site.timezone):
         form = NewWorkOrder(request.POST or None)
         if form.is_valid():
-            return redirect(orders.open_for_asset(asset, request.user, **form.cleaned_data))
+            return redirect(orders.propose(asset, request.user, approved=approved, **form.cleaned_data))
         status = 422 if form.is_bound else 200
         return render(request, "maintenance/open_for_asset.html", {"asset": asset, "form": form}, status=status)
-
-
-@require_safe
-@permission_required("maintenance.view_workorder", raise_exception=True)
-def work_order(request: Request, pk: int) -> HttpResponse:
-    return _order_page(request, _visible_order(request, pk))
-
-
-@takes_post("maintenance:work-order")
-@permission_required("maintenance.change_workorder", raise_exception=True)
-def start(request: Request, pk: int) -> HttpResponse:
-    order = _visible_order(request, pk)
-    done = "Started: readings of this asset now count as maintenance."
-    return act(request, lambda: orders.start(order, request.user), done=done, then=order.get_absolute_url())
-
-
-@takes_post("maintenance:work-order")
-@permission_required("maintenance.add_maintenancelog", raise_exception=True)
-def log(request: Request, pk: int) -> HttpResponse:
-    order = _visible_order(request, pk)
-    form = LogEntry(request.POST, auto_id="log_%s")
-    if not form.is_valid():
-        return _order_page(request, order, entry=form)
-    notes, minutes = form.cleaned_data["notes"], form.cleaned_data["minutes"]
-    return act(
-        request,
-        lambda: orders.add_log(order, request.user, notes, duration_minutes=minutes),
-        done="Logged.",
-        then=order.get_absolute_url(),
-    )
-
-
-@takes_post("maintenance:work-order")
-@permission_required(["maintenance.change_workorder", "maintenance.add_verdict"], raise_exception=True)
-def close(request: Request, pk: int) -> HttpResponse:
-    order = _visible_order(request, pk)
-    form = Closing(request.POST, judged=bool(order.alert_id), auto_id="close_%s")
-    if not form.is_valid():
-        return _order_page(request, order, closing=form)
-    # Without an alert there is nothing to judge, and the outcome is recorded nowhere.
-    outcome = Outcome(form.cleaned_data.get("outcome", Outcome.PLANNED_WORK))
-    return act(
-        request,
-        lambda: orders.close(order, request.user, outcome, form.cleaned_data["notes"]),
-        done="Closed. What you found teaches the detectors." if order.alert_id else "Closed.",
-        then=order.get_absolute_url(),
-    )
-
-
-@takes_post("maintenance:work-order")
-@permission_required("maintenance.change_workorder", raise_exception=True)
-def cancel(request: Request, pk: int) -> HttpResponse:
-    order = _visible_order(request, pk)
-    done = "Cancelled. The alert stays as it is." if order.alert_id else "Cancelled."
-    return act(request, lambda: orders.cancel(order, request.user), done=done, then=order.get_absolute_url())
-
-
-def _visible_order(request: Request, pk: int) -> WorkOrder:
-    rows = WorkOrder.objects.visible_to(request.user).select_related("site", "asset", "alert", "assignee", "created_by")
-    order: WorkOrder = get_object_or_404(rows, pk=pk)
-    return order
-
-
-def _order_page(
-    request: Request, order: WorkOrder, *, entry: LogEntry | None = None, closing: Closing | None = None
-) -> HttpResponse:
-    """The page of an order; with a form that was refused, its errors and status 422."""
-    context = {
-        "order": order,
-        "logs": order.logs.select_related("done_by"),
-        "verdict": order.verdicts.select_related("given_by").first(),
-        "entry": entry or LogEntry(auto_id="log_%s"),
-        "closing": closing or Closing(judged=bool(order.alert_id), auto_id="close_%s"),
-        "now": timezone.now(),
-    }
-    answer = live_page(request, "maintenance/work_order.html", "maintenance/_work_order.html", context)
-    answer.status_code = 422 if entry or closing else 200
-    return answer

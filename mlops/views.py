@@ -11,7 +11,8 @@ from django.utils import timezone
 from django.views.decorators.csrf import csrf_exempt
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
-from mlops import deployments, mlflow_pages, pictures, training_runs
+from maintenance.models import Verdict
+from mlops import deployments, mlflow_pages, pictures, precision, training_runs
 from mlops.deployments import Scope
 from mlops.hindsight import hindsight
 from mlops.models import Anomaly, Deployment, ModelVersion, Purpose, TrainingRun
@@ -89,6 +90,7 @@ def models(request: Request) -> HttpResponse:
         "sensors": _sensors(request)[:MOST_CHOICES],
         "assets": _assets(request)[:MOST_CHOICES],
         "purposes": ASSET_PURPOSES,
+        "precisions": precision.by_detector(Verdict.objects.visible_to(request.user), timezone.now()),
     }
     return render(request, "mlops/models.html", context)
 
@@ -108,6 +110,7 @@ def version(request: Request, pk: int) -> HttpResponse:
         "version": found,
         "serves": any(row.until is None for row in ledger),
         "subject": _subject(request, found),
+        "precisions": precision.of_version(found, Verdict.objects.visible_to(request.user), timezone.now()),
         "ledger": ledger,
         "facts": _facts(found),
         "figures": [(_in_words(key), f"{value:,.4g}") for key, value in found.metrics.items() if "/" not in key],

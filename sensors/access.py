@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from django.contrib.auth.models import Permission, User
-from django.db.models import QuerySet
+from django.db.models import Q, QuerySet
 from rest_framework.authentication import BaseAuthentication
 from rest_framework.exceptions import AuthenticationFailed, PermissionDenied
 from rest_framework.permissions import SAFE_METHODS, BasePermission
@@ -16,7 +16,7 @@ from rest_framework.request import Request
 
 from sensors import limits
 from sensors.errors import Refused
-from sensors.models import ApiKey
+from sensors.models import ApiKey, Site
 from sensors.querysets import Viewer
 
 if TYPE_CHECKING:
@@ -121,6 +121,15 @@ def users_within_rights_of(user: User) -> QuerySet[User]:
         .exclude(user_permissions__in=beyond)
         .exclude(groups__permissions__in=beyond)
     )
+
+
+def people_who_may(codename: str, site: Site | int) -> QuerySet[User]:
+    """Active users who have a permission by their roles and see the site; superusers may everything."""
+    may = Q(groups__permissions__codename=codename) | Q(is_superuser=True)
+    everywhere = Q(groups__permissions__codename="view_all_sites") | Q(is_superuser=True)
+    able = User.objects.filter(may, is_active=True)
+    seeing = User.objects.filter(Q(sites=site) | everywhere)
+    return User.objects.filter(pk__in=able.values("pk")).filter(pk__in=seeing.values("pk")).order_by("username")
 
 
 def key_in(api_key: str | None, authorization: str | None) -> str | None:

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from datetime import datetime, tzinfo
-from typing import Any
+from typing import Any, ClassVar
 
 from django import forms
 from django.contrib.auth.models import User
@@ -324,3 +324,22 @@ class NewAnnotation(forms.Form):
         if cleaned.get("kind") == Annotation.Kind.NOTE and not cleaned.get("text") and not self.errors:
             self.add_error("text", "A note needs words.")
         return cleaned
+
+
+class NameplateForm(forms.ModelForm):  # type: ignore[type-arg]
+    """What is known of a machine beside its measurements."""
+
+    power_kw = TypedNumber(label="Rated power, kW", required=False, min_value=0)
+
+    class Meta:
+        model = Asset
+        fields = [
+            *("asset_class", "criticality", "manufacturer", "model", "serial_number", "power_kw"),
+            *("commissioned_on", "warranty_until", "description"),
+        ]
+        labels: ClassVar = {"manufacturer": "Maker", "asset_class": "Class"}
+        widgets: ClassVar = {
+            "commissioned_on": forms.DateInput({"type": "date"}, format="%Y-%m-%d"),
+            "warranty_until": forms.DateInput({"type": "date"}, format="%Y-%m-%d"),
+            "description": forms.Textarea({"rows": 3}),
+        }

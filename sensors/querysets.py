@@ -42,6 +42,14 @@ class AssetQuerySet(SiteScopedQuerySet):
     pass
 
 
+class AssetDocumentQuerySet(SiteScopedQuerySet):
+    site_path = "asset__site"
+
+    def standing(self) -> Self:
+        """Those that nobody has taken away."""
+        return self.filter(removed_at__isnull=True)
+
+
 class SensorQuerySet(SiteScopedQuerySet):
     def active(self) -> Self:
         return self.filter(status="active")

@@ -1,7 +1,7 @@
 from django.urls import path
 
 from sensors.imports import views as imports
-from sensors.views import annotations, connect, discovered, entry, plant, quarantine
+from sensors.views import annotations, connect, discovered, entry, nameplates, plant, quarantine
 
 app_name = "sensors"
 urlpatterns = [
@@ -11,6 +11,14 @@ urlpatterns = [
     path("assets/<int:pk>/enter/", entry.enter, name="enter"),
     path("assets/<int:pk>/annotate/", annotations.annotate, name="annotate"),
     path("assets/<int:pk>/annotations.json", annotations.marks, name="annotations"),
+    path("assets/<int:pk>/nameplate/", nameplates.nameplate, name="nameplate"),
+    path("assets/<int:pk>/documents/", nameplates.add_document, name="add-document"),
+    path("documents/<int:pk>/", nameplates.document, name="document"),
+    path("documents/<int:pk>/remove/", nameplates.remove_document, name="remove-document"),
+    path("assets/<int:pk>/label/", nameplates.label, name="label"),
+    path("assets/<int:pk>/label.svg", nameplates.label_svg, name="label-svg"),
+    path("assets/<int:pk>/label.png", nameplates.label_png, name="label-png"),
+    path("sites/<int:pk>/labels/", nameplates.sheet, name="labels"),
     path("annotations/<int:pk>/remove/", annotations.take_back, name="remove-annotation"),
     path("sensors/health/", plant.health, name="health"),
     path("sensors/discovered/", discovered.discovered, name="discovered"),

@@ -1,5 +1,7 @@
 """Work orders and their steps, what was done and found, what is planned, and what is in stock."""
 
+from maintenance.models.asset_templates import AssetTemplate
+from maintenance.models.checklists import Attachment, ChecklistItem
 from maintenance.models.feeds import CalendarLink
 from maintenance.models.findings import FailureMode, MaintenanceLog, Verdict
 from maintenance.models.plans import Plan, PlanOccurrence
@@ -7,7 +9,10 @@ from maintenance.models.stock import Part, PartUse
 from maintenance.models.work_orders import Outcome, WorkOrder, WorkOrderStep
 
 __all__ = [
+    "AssetTemplate",
+    "Attachment",
     "CalendarLink",
+    "ChecklistItem",
     "FailureMode",
     "MaintenanceLog",
     "Outcome",

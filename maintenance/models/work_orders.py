@@ -1,14 +1,15 @@
 """Work orders and every step of their lives."""
 
 from django.conf import settings
+from django.contrib.postgres.indexes import GinIndex, OpClass
 from django.core.validators import MinValueValidator
 from django.db import models
-from django.db.models.functions import Coalesce
+from django.db.models.functions import Coalesce, Upper
 from django.urls import reverse
 from django.utils import timezone
 
 from alerts.models import Alert
-from maintenance.querysets import WorkOrderQuerySet, WorkOrderStepQuerySet
+from maintenance.querysets import OfWorkOrderQuerySet, WorkOrderQuerySet
 from sensors.models import Asset, Site
 
 
@@ -63,7 +64,7 @@ class WorkOrder(models.Model):
     description = models.TextField(blank=True, max_length=5000)
     kind = models.CharField(max_length=15, choices=Kind.choices, default=Kind.CORRECTIVE)
     priority = models.PositiveSmallIntegerField(choices=Priority.choices, default=Priority.MEDIUM)
-    state = models.CharField(max_length=12, choices=State.choices, default=State.APPROVED)
+    state = models.CharField(max_length=12, choices=State.choices, default=State.PROPOSED)
     due_at = models.DateTimeField(null=True, blank=True)
     planned_start = models.DateTimeField(null=True, blank=True)
     estimated_hours = models.FloatField(null=True, blank=True, validators=[MinValueValidator(0)])
@@ -105,6 +106,9 @@ class WorkOrder(models.Model):
         ]
         indexes = [
             models.Index(fields=["asset", "state"], name="work_order_of_asset"),
+            models.Index(fields=["due_at"], condition=models.Q(closed_at=None), name="work_order_running"),
+            models.Index(fields=["-closed_at", "-id"], name="work_order_newest_end"),
+            GinIndex(OpClass(Upper("title"), name="gin_trgm_ops"), name="work_order_title_words"),
             models.Index(fields=["site", "state", "due_at"], name="work_order_due"),
             models.Index("site", WHEN, name="work_order_when"),
         ]
@@ -122,7 +126,7 @@ class WorkOrder(models.Model):
 
 
 class WorkOrderStep(models.Model):
-    """One change of a work order's state: who, when, why."""
+    """One change of a work order's state: who, when, why. One that leaves the state as it is, is a comment."""
 
     order = models.ForeignKey(WorkOrder, on_delete=models.PROTECT, related_name="steps")
     from_state = models.CharField(max_length=12, choices=WorkOrder.State.choices, blank=True)
@@ -131,10 +135,22 @@ class WorkOrderStep(models.Model):
     by = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.PROTECT, null=True, blank=True, related_name="+")
     reason = models.CharField(max_length=500, blank=True)
 
-    objects = WorkOrderStepQuerySet.as_manager()
+    objects = OfWorkOrderQuerySet.as_manager()
 
     class Meta:
         ordering = ["at", "pk"]
+        constraints = [
+            # A phone on a bad network may send twice what closes the order.
+            models.UniqueConstraint(
+                fields=["order"],
+                condition=models.Q(to_state="closed") & ~models.Q(from_state="closed"),
+                name="one_close_per_order",
+            )
+        ]
 
     def __str__(self) -> str:
         return f"{self.get_to_state_display()} {self.at:%Y-%m-%d %H:%M}"
+
+    @property
+    def is_comment(self) -> bool:
+        return self.from_state == self.to_state

@@ -66,10 +66,10 @@ class SensorInline(VisibleChoices, admin.TabularInline):  # type: ignore[type-ar
 
 @admin.register(Asset)
 class AssetAdmin(SiteScopedAdmin):
-    list_display = ["name", "site", "parent", "level", "criticality"]
-    list_filter = [("site", VisibleRelatedFilter), "level", "criticality"]
-    list_select_related = ["site", "parent"]
-    search_fields = ["name", "description", "sensors__sensor_id"]
+    list_display = ["name", "site", "parent", "level", "asset_class", "criticality", "warranty_until"]
+    list_filter = [("site", VisibleRelatedFilter), "level", "asset_class", "criticality"]
+    list_select_related = ["site", "parent", "asset_class"]
+    search_fields = ["name", "description", "manufacturer", "model", "serial_number", "sensors__sensor_id"]
     autocomplete_fields = ["site", "parent"]
     inlines = [SensorInline]
 

@@ -57,7 +57,10 @@ class CheckedSerializer(serializers.ModelSerializer[Any]):
 class AssetSerializer(CheckedSerializer):
     class Meta:
         model = Asset
-        fields = ["id", "site", "parent", "name", "level", "criticality", "description"]
+        fields = [
+            *("id", "site", "parent", "name", "level", "asset_class", "criticality", "description"),
+            *("manufacturer", "model", "serial_number", "power_kw", "commissioned_on", "warranty_until"),
+        ]
 
 
 class SensorSerializer(CheckedSerializer):
@@ -163,10 +166,11 @@ def _work(consumer: str, row: Pending | None) -> dict[str, Any]:
 class AssetFilter(FilterSet):  # type: ignore[misc]
     site = IdFilter()
     parent = IdFilter()
+    asset_class = IdFilter()
 
     class Meta:
         model = Asset
-        fields = ["site", "parent", "level", "criticality"]
+        fields = ["site", "parent", "level", "asset_class", "criticality"]
 
 
 class SensorFilter(FilterSet):  # type: ignore[misc]

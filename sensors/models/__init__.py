@@ -4,7 +4,7 @@ from sensors.models.access import ApiKey
 from sensors.models.imports import Import
 from sensors.models.intake import Annotation, AuditEntry, Correction, IdempotentRequest, Quarantined
 from sensors.models.limited import HAS_LIMITS, Limited, Limits
-from sensors.models.plant import Asset, AssetClass, Sensor, Site
+from sensors.models.plant import Asset, AssetClass, AssetDocument, Sensor, Site
 from sensors.models.quality import QualityPolicy, SensorFault, SensorProfile
 from sensors.models.readings import Pending, Reading, ReadingBatch
 from sensors.models.summary import DirtyHour, HourlySummary
@@ -15,6 +15,7 @@ __all__ = [
     "ApiKey",
     "Asset",
     "AssetClass",
+    "AssetDocument",
     "AuditEntry",
     "Correction",
     "DirtyHour",

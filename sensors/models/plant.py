@@ -4,15 +4,16 @@ from typing import Any
 
 from django.conf import settings
 from django.core.exceptions import ValidationError
-from django.core.validators import RegexValidator
+from django.core.validators import MinValueValidator, RegexValidator
 from django.db import models
 from django.urls import reverse
 from django.utils import timezone
 from timezone_field import TimeZoneField
 
 from sensors import zones
+from sensors.files import MAX_NAME, kept_as, validate_size
 from sensors.models.limited import HAS_LIMITS, Limited, require_order
-from sensors.querysets import AssetQuerySet, CatalogueQuerySet, SensorQuerySet, SiteQuerySet
+from sensors.querysets import AssetDocumentQuerySet, AssetQuerySet, CatalogueQuerySet, SensorQuerySet, SiteQuerySet
 from sensors.units import UNIT_CHOICES, Kind
 
 
@@ -50,6 +51,10 @@ class AssetClass(models.Model):
     """A class of assets (ISO 14224: equipment class): what is alike in them, and fails alike."""
 
     name = models.CharField(max_length=100, unique=True)
+    auto_approve = models.BooleanField(
+        default=False,
+        help_text="What a detector finds that is proven on this class becomes an approved work order by itself.",
+    )
 
     objects = CatalogueQuerySet.as_manager()
 
@@ -82,6 +87,13 @@ class Asset(models.Model):
     asset_class = models.ForeignKey(AssetClass, on_delete=models.PROTECT, null=True, blank=True, related_name="assets")
     criticality = models.PositiveSmallIntegerField(choices=Criticality.choices, default=Criticality.MEDIUM)
     description = models.TextField(blank=True, max_length=5000)
+    # Its nameplate.
+    manufacturer = models.CharField(max_length=100, blank=True)
+    model = models.CharField(max_length=100, blank=True)
+    serial_number = models.CharField(max_length=100, blank=True)
+    power_kw = models.FloatField("rated power, kW", null=True, blank=True, validators=[MinValueValidator(0)])
+    commissioned_on = models.DateField("in service since", null=True, blank=True)
+    warranty_until = models.DateField(null=True, blank=True)
 
     objects = AssetQuerySet.as_manager()
 
@@ -109,6 +121,38 @@ class Asset(models.Model):
                 raise _refused("parent", "circular", "An asset cannot be part of itself.")
             seen.add(ancestor.pk)
             ancestor = ancestor.parent
+        if self.commissioned_on and self.warranty_until and self.warranty_until < self.commissioned_on:
+            raise _refused("warranty_until", "order", "The warranty ends before the asset was in service.")
+
+    @property
+    def has_nameplate(self) -> bool:
+        """Anything is known of it."""
+        known = (self.manufacturer, self.model, self.serial_number, self.commissioned_on, self.warranty_until)
+        return any(known) or self.power_kw is not None
+
+
+def _kept_document(document: "AssetDocument", name: str) -> str:
+    return kept_as("assets", name)
+
+
+class AssetDocument(models.Model):
+    """A file about an asset: a manual, a drawing, a certificate. What was taken away stays, unseen, in `removed_at`."""
+
+    asset = models.ForeignKey(Asset, on_delete=models.PROTECT, related_name="documents")
+    name = models.CharField(max_length=MAX_NAME)
+    file = models.FileField(upload_to=_kept_document, max_length=200, validators=[validate_size])
+    size_bytes = models.PositiveIntegerField(editable=False)
+    added_by = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.PROTECT, related_name="+")
+    added_at = models.DateTimeField(default=timezone.now)
+    removed_at = models.DateTimeField(null=True, blank=True)
+
+    objects = AssetDocumentQuerySet.as_manager()
+
+    class Meta:
+        ordering = ["name", "pk"]
+
+    def __str__(self) -> str:
+        return self.name
 
 
 class Sensor(Limited):

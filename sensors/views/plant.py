@@ -10,7 +10,7 @@ from django.shortcuts import get_object_or_404, render
 from django.utils import timezone
 from django.views.decorators.http import require_safe
 
-from sensors import annotations, quarantine
+from sensors import annotations, nameplates, quarantine
 from sensors import series as stretch
 from sensors.discovery import WAITING_ROOM
 from sensors.errors import Refused
@@ -117,7 +117,7 @@ def _in_tree_order(rows: list[Asset]) -> list[tuple[int, Asset]]:
 def asset(request: Request, pk: int) -> HttpResponse:
     rows = (
         Asset.objects.visible_to(request.user)
-        .select_related("site", "parent")
+        .select_related("site", "parent", "asset_class")
         .prefetch_related(
             "children", Prefetch("sensors", queryset=_with_latest(Sensor.objects.active().with_condition()))
         )
@@ -137,6 +137,9 @@ def asset(request: Request, pk: int) -> HttpResponse:
         notes = _annotations(request, found)
         context["annotations"], context["more_annotations"] = notes[:NOTES_ON_PAGE], len(notes) > NOTES_ON_PAGE
         context["discovered"] = found.name == WAITING_ROOM
+        context["nameplate"] = nameplates.in_words(found)
+        if request.user.has_perm("sensors.view_assetdocument"):
+            context["documents"] = list(found.documents.standing())
     return live_page(request, "sensors/asset.html", "sensors/_latest.html", context)
 
 

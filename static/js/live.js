@@ -125,7 +125,8 @@
     const active = document.activeElement;
     const typing = target.contains(active) && active.matches("input, select, textarea");
     const begun = [...target.querySelectorAll("textarea, input[type=text], input[type=number]")].some((f) => f.value !== f.defaultValue);
-    return typing || begun || target.querySelector("details[open], input[type=radio]:checked, input[type=checkbox]:checked:not(.filters *), .errorlist") !== null;
+    const ticked = [...target.querySelectorAll("input[type=radio], input[type=checkbox]:not(.filters *)")].some((f) => f.checked !== f.defaultChecked);
+    return typing || begun || ticked || target.querySelector("details[open], .errorlist") !== null;
   }
 
   document.addEventListener("htmx:beforeSwap", (event) => {

@@ -155,7 +155,7 @@ def test_a_silence_ends_within_ninety_days_and_not_before_it_is_made(north: Plan
 
 def test_work_in_progress_keeps_its_asset_quiet(north: Plant, anna: User) -> None:
     technician = person("tina", north.site, role="technician")
-    order = work_orders.open_for_asset(north.pump, technician, title="Grease it")
+    order = work_orders.propose(north.pump, technician, approved=True, title="Grease it")
     with time_machine.travel(NOW, tick=False):
         work_orders.start(order, technician)
         raised(north.pump, NOW)

@@ -54,6 +54,14 @@ def _upload(plant: Things) -> dict[str, Any]:
     return {"site": plant["site"].pk, "file": SimpleUploadedFile("pump.csv", rows)}
 
 
+def a_new_asset(things: Things) -> dict[str, Any]:
+    return {"template": things["assettemplate"].pk, "site": things["site"].pk, "name": "Fan 9", "key_prefix": "f9"}
+
+
+def a_document(_: Things) -> dict[str, Any]:
+    return {"file": SimpleUploadedFile("manual.pdf", b"%PDF-1.7")}
+
+
 def a_stretch() -> dict[str, Any]:
     return {"kind": "excluded", "start": "2026-01-01T00:00:00", "end": "2026-01-02T00:00:00"}
 
@@ -143,6 +151,16 @@ WEB = [
     Row("GET", "sensors:overview", EVERYBODY),
     Row("GET", "sensors:assets", EVERYBODY),
     Row("GET", "sensors:asset", EVERYBODY, of="asset"),
+    Row("GET", "sensors:nameplate", ENGINEERS, of="asset"),
+    Row("POST", "sensors:nameplate", ENGINEERS, of="asset", answers=302, send=lambda _: {"criticality": 2}),
+    Row("POST", "sensors:add-document", ENGINEERS, of="asset", answers=302, send=a_document),
+    # Its file is not there.
+    Row("GET", "sensors:document", EVERYBODY, of="assetdocument", answers=503),
+    Row("POST", "sensors:remove-document", ENGINEERS, of="assetdocument", answers=302),
+    Row("GET", "sensors:label", EVERYBODY, of="asset"),
+    Row("GET", "sensors:label-svg", EVERYBODY, of="asset"),
+    Row("GET", "sensors:label-png", EVERYBODY, of="asset"),
+    Row("GET", "sensors:labels", EVERYBODY, of="site"),
     Row("GET", "sensors:health", EVERYBODY),
     Row("GET", "sensors:readings", EVERYBODY, of="sensor"),
     Row("GET", "sensors:series", EVERYBODY, of="sensor"),
@@ -347,23 +365,54 @@ WEB = [
     Row("POST", "maintenance:edit-plan", ENGINEERS, of="plan", answers=302, send=a_plan),
     Row("POST", "maintenance:switch-plan", ENGINEERS, of="plan", answers=302),
     Row("GET", "maintenance:work-orders", EVERYBODY),
+    Row("GET", "maintenance:mine", TECHNICIANS),
+    Row("GET", "maintenance:worker", EVERYBODY),
     Row("GET", "maintenance:due-panel", EVERYBODY),
+    Row("GET", "maintenance:classes", EVERYBODY),
+    Row("GET", "maintenance:new-asset", ENGINEERS),
+    Row("POST", "maintenance:new-asset", ENGINEERS, answers=302, elsewhere=400, send=a_new_asset),
+    Row("GET", "maintenance:figures", EVERYBODY),
     Row("GET", "maintenance:for-asset", EVERYBODY, of="asset"),
     Row("POST", "maintenance:foretold", EVERYBODY, of="asset", send=no_firings),
     Row("GET", "maintenance:for-alert", EVERYBODY, of="alert"),
-    Row("GET", "maintenance:open-for-asset", TECHNICIANS, of="asset"),
+    Row("GET", "maintenance:open-for-asset", OPERATORS, of="asset"),
     Row(
         "POST",
         "maintenance:open-for-asset",
-        TECHNICIANS,
+        OPERATORS,
         of="asset",
         answers=302,
         send=lambda _: {"title": "Grease it", "priority": 2},
     ),
-    Row("POST", "maintenance:open-for-alert", TECHNICIANS, of="alert", answers=302),
+    Row("POST", "maintenance:open-for-alert", OPERATORS, of="alert", answers=302),
     Row("GET", "maintenance:work-order", EVERYBODY, of="work_order"),
-    Row("POST", "maintenance:start", TECHNICIANS, of="work_order", answers=302),
+    *(
+        Row("POST", f"maintenance:{step}", TECHNICIANS, of="work_order", answers=302)
+        for step in ("approve", "start", "hold", "finish", "reopen", "cancel")
+    ),
+    Row(
+        "POST",
+        "maintenance:schedule",
+        TECHNICIANS,
+        of="work_order",
+        answers=302,
+        send=lambda _: {"planned_start": "2026-03-02T08:00"},
+    ),
     Row("POST", "maintenance:log", TECHNICIANS, of="work_order", answers=302, send=lambda _: {"notes": "Greased."}),
+    Row(
+        "POST",
+        "maintenance:attach",
+        TECHNICIANS,
+        of="work_order",
+        answers=302,
+        send=lambda _: {"file": SimpleUploadedFile("note.txt", b"Greased.")},
+    ),
+    Row("GET", "maintenance:attachment", EVERYBODY, of="attachment"),
+    Row("GET", "maintenance:answer", TECHNICIANS, of="checklistitem", answers=302),
+    Row("POST", "maintenance:answer", TECHNICIANS, of="checklistitem", answers=302, send=lambda _: {"value": "3"}),
+    Row("GET", "maintenance:follow-up", OPERATORS, of="checklistitem", answers=302),
+    Row("POST", "maintenance:follow-up", OPERATORS, of="checklistitem", answers=302),
+    Row("POST", "maintenance:comment", OPERATORS, of="work_order", answers=302, send=lambda _: {"text": "Soon."}),
     Row(
         "POST",
         "maintenance:close",
@@ -372,8 +421,9 @@ WEB = [
         answers=302,
         send=lambda _: {"outcome": "fault_found"},
     ),
-    Row("POST", "maintenance:cancel", TECHNICIANS, of="work_order", answers=302),
     Row("GET", "mlops:for-asset", EVERYBODY, of="asset"),
+    Row("GET", "mlops:health", EVERYBODY, of="asset"),
+    Row("GET", "mlops:fleet-health", EVERYBODY),
     Row("GET", "mlops:validation", EVERYBODY),
     Row("GET", "mlops:marks", EVERYBODY, of="asset"),
     Row("GET", "mlops:models", ENGINEERS),
@@ -496,6 +546,9 @@ API = [
     Row("GET", "api:firing-list", EVERYBODY),
     Row("GET", "api:alert-list", EVERYBODY),
     Row("GET", "api:alert-statistics", EVERYBODY),
+    # Who sees several sites has to name one.
+    Row("GET", "api:figures", EVERYBODY, answers=frozenset({200, 400})),
+    Row("GET", "api:figures-export", EVERYBODY, answers=frozenset({200, 400})),
     Row("GET", "api:alert-detail", EVERYBODY, of="alert"),
     Row("POST", "api:alert-acknowledge", OPERATORS, of="alert"),
     Row("POST", "api:alert-snooze", OPERATORS, of="alert", send=lambda _: in_an_hour()),
@@ -509,7 +562,7 @@ API = [
     Row("GET", "api:delivery-detail", EVERYBODY, of="delivery"),
     # It has not failed.
     Row("POST", "api:delivery-redrive", ENGINEERS, of="delivery", answers=409),
-    Row("POST", "api:alert-work-order", TECHNICIANS, of="alert"),
+    Row("POST", "api:alert-work-order", OPERATORS, of="alert"),
     Row("GET", "api:route-list", EVERYBODY),
     Row("POST", "api:route-list", ENGINEERS, answers=201, elsewhere=400, send=a_route),
     Row("GET", "api:route-detail", EVERYBODY, of="route"),
@@ -566,10 +619,43 @@ API = [
     Row("PATCH", "api:preferences", EVERYBODY, elsewhere=200, send=lambda _: {"per_hour": 4}),
     Row("GET", "api:work-order-list", EVERYBODY),
     Row("GET", "api:work-order-detail", EVERYBODY, of="work_order"),
-    Row("POST", "api:work-order-start", TECHNICIANS, of="work_order"),
+    Row(
+        "POST",
+        "api:work-order-list",
+        OPERATORS,
+        answers=201,
+        elsewhere=400,
+        send=lambda plant: {"asset": plant["asset"].pk, "title": "Grease it"},
+    ),
+    # The order in the table is approved; what is not possible then is refused after the permission was looked at.
+    *(
+        Row(
+            "POST",
+            f"api:work-order-{step}",
+            TECHNICIANS,
+            of="work_order",
+            answers=answers,
+            send=lambda _: {"reason": "x"},
+        )
+        for step, answers in {
+            "approve": 200,
+            "start": 200,
+            "hold": 409,
+            "finish": 409,
+            "reopen": 409,
+            "cancel": 200,
+        }.items()
+    ),
+    Row(
+        "POST",
+        "api:work-order-schedule",
+        TECHNICIANS,
+        of="work_order",
+        send=lambda _: {"planned_start": "2026-03-02T08:00:00Z"},
+    ),
     Row("POST", "api:work-order-log", TECHNICIANS, of="work_order", answers=201, send=lambda _: {"notes": "Greased."}),
+    Row("POST", "api:work-order-comment", OPERATORS, of="work_order", answers=201, send=lambda _: {"text": "Soon."}),
     Row("POST", "api:work-order-close", TECHNICIANS, of="work_order", send=lambda _: {"outcome": "fault_found"}),
-    Row("POST", "api:work-order-cancel", TECHNICIANS, of="work_order"),
     Row("GET", "api:part-list", EVERYBODY),
     Row("POST", "api:part-list", ENGINEERS, answers=201, elsewhere=400, send=a_part),
     Row("GET", "api:part-detail", EVERYBODY, of="part"),
@@ -590,8 +676,39 @@ API = [
     # No pool answers here.
     Row("POST", "api:predict", SENDERS, answers=503, send=lambda things: {"sensor": things["sensor"].pk}),
     Row("GET", "api:sensor-scores", EVERYBODY, of="sensor", answers=503),
+    *(
+        Row("GET", f"api:{name}-{kind}", EVERYBODY, of=name.replace("-", "") if kind == "detail" else "")
+        for name in ("asset-class", "failure-mode", "asset-template")
+        for kind in ("list", "detail")
+    ),
+    Row(
+        "POST",
+        "api:asset-template-create-asset",
+        ENGINEERS,
+        of="assettemplate",
+        answers=201,
+        elsewhere=400,
+        send=a_new_asset,
+    ),
+    Row("GET", "api:asset-health-list", EVERYBODY),
+    Row("GET", "api:asset-health-detail", EVERYBODY, of="asset"),
+    Row("GET", "api:detector-precision", EVERYBODY),
     Row("GET", "api:anomaly-list", EVERYBODY),
     Row("GET", "api:anomaly-detail", EVERYBODY, of="anomaly"),
+    Row("GET", "api:checklist-item-list", EVERYBODY),
+    Row("POST", "api:checklist-item-answer", TECHNICIANS, of="checklistitem", send=lambda _: {"value": 3}),
+    Row("POST", "api:checklist-item-follow-up", OPERATORS, of="checklistitem"),
+    Row("GET", "api:attachment-list", EVERYBODY),
+    Row(
+        "POST",
+        "api:attachment-list",
+        TECHNICIANS,
+        answers=201,
+        elsewhere=400,
+        multipart=True,
+        send=lambda plant: {"order": plant["work_order"].pk, "file": SimpleUploadedFile("note.txt", b"Greased.")},
+    ),
+    Row("GET", "api:attachment-content", EVERYBODY, of="attachment"),
     Row("GET", "api:verdict-list", EVERYBODY),
 ]
 
@@ -667,6 +784,9 @@ ADMIN_MODELS = {
     "alerts.schedule": (TECHNICIANS, ENGINEERS, ENGINEERS),
     "alerts.escalationpolicy": (TECHNICIANS, ENGINEERS, ENGINEERS),
     "alerts.route": (TECHNICIANS, ENGINEERS, ENGINEERS),
+    "sensors.assetclass": (TECHNICIANS, ENGINEERS, ENGINEERS),
+    "maintenance.failuremode": (TECHNICIANS, ENGINEERS, ENGINEERS),
+    "maintenance.assettemplate": (TECHNICIANS, ENGINEERS, ENGINEERS),
     "maintenance.workorder": (TECHNICIANS, TECHNICIANS, TECHNICIANS),
     # The log in the table was written by somebody else; tests/maintenance/test_admin.py changes an own one.
     "maintenance.maintenancelog": (TECHNICIANS, TECHNICIANS, NOBODY),
@@ -720,6 +840,7 @@ WEB += [
     Row("GET", url, EVERYBODY, of=kind, answers=302, elsewhere=302)
     for kind, urls in {
         "import": ("sensors:import-start", "sensors:import-cancel"),
+        "asset": ("sensors:add-document",),
         "quarantined": ("sensors:discard-quarantined",),
         "channel": ("alerts:test-channel", "alerts:redrive-channel"),
         "delivery": ("alerts:redrive",),
@@ -729,15 +850,16 @@ WEB += [
             "maintenance:open-for-alert",
         ),
         "schedule": ("alerts:change-schedule", "alerts:add-rotation", "alerts:add-override"),
+        "work_order": tuple(
+            f"maintenance:{step}"
+            for step in (
+                *("approve", "schedule", "start", "hold", "finish", "reopen"),
+                *("log", "comment", "close", "cancel", "take-part"),
+                *("log", "attach", "comment", "close", "cancel"),
+            )
+        ),
         "plan": ("maintenance:switch-plan",),
         "part": ("maintenance:deliver-part", "maintenance:count-part"),
-        "work_order": (
-            "maintenance:take-part",
-            "maintenance:start",
-            "maintenance:log",
-            "maintenance:close",
-            "maintenance:cancel",
-        ),
     }.items()
     for url in urls
 ]

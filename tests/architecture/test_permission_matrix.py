@@ -18,7 +18,8 @@ from django_celery_beat.models import IntervalSchedule, PeriodicTask
 
 from alerts.models import MessageTemplate
 from config.roles import ROLES
-from sensors.models import ApiKey
+from maintenance.models import AssetTemplate, FailureMode
+from sensors.models import ApiKey, AssetClass
 from tests.architecture.permissions import ROWS, TECHNICIANS, Row, Things
 from tests.architecture.things import make_things
 from tests.conftest import make_user
@@ -64,6 +65,9 @@ def _things_without_a_site() -> Things:
     every_second = IntervalSchedule.objects.create(every=1, period=IntervalSchedule.SECONDS)
     return {
         "user": user,
+        "assetclass": AssetClass.objects.get(name="Pump"),
+        "failuremode": FailureMode.objects.get(code="VIB", asset_class__name="Pump"),
+        "assettemplate": AssetTemplate.objects.get(name="Fan with motor"),
         "group": Group.objects.first(),
         "apikey": ApiKey.issue(user, "test", ["read"])[0],
         "messagetemplate": MessageTemplate.objects.create(kind="limit", version=1, subject="Limit", text="Look."),
@@ -138,7 +142,7 @@ def test_each_role_gets_what_the_table_says(world: World, row: Row) -> None:
 
 
 def _mentions_the_other_site(answer: HttpResponseBase) -> bool:
-    return not answer.streaming and OTHER_SITE.lower() in answer.content.decode().lower()  # type: ignore[attr-defined]
+    return not answer.streaming and OTHER_SITE.lower() in answer.content.decode(errors="replace").lower()  # type: ignore[attr-defined]
 
 
 OWN_VIEWS = [row for row in ROWS if row.url.split(":")[0] in ("api", "sensors", "alerts", "maintenance", "mlops")]

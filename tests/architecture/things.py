@@ -2,6 +2,7 @@
 
 from datetime import UTC, datetime, timedelta
 
+from django.core.files.base import ContentFile
 from django.utils import timezone
 
 from alerts.models import (
@@ -17,10 +18,21 @@ from alerts.models import (
     Severity,
     Silence,
 )
-from maintenance.models import MaintenanceLog, Part, PartUse, Plan, PlanOccurrence, Verdict, WorkOrder
+from maintenance.models import (
+    Attachment,
+    ChecklistItem,
+    MaintenanceLog,
+    Part,
+    PartUse,
+    Plan,
+    PlanOccurrence,
+    Verdict,
+    WorkOrder,
+)
 from mlops.models import Anomaly, Baseline, Deployment, ModelVersion, TrainingRun, UnscoredStretch, ValidationPolicy
 from sensors.models import (
     Annotation,
+    AssetDocument,
     AuditEntry,
     Correction,
     Import,
@@ -53,7 +65,14 @@ def make_things(name: str) -> Things:
     alert = Alert.objects.create(
         site=plant.site, asset=asset, sensor=sensor, severity=Severity.HIGH, dedup_key=name, title=f"{name} is hot"
     )
-    order = WorkOrder.objects.create(site=plant.site, asset=asset, title=f"Cool {name}", created_by=user)
+    order = WorkOrder.objects.create(
+        site=plant.site, asset=asset, title=f"Cool {name}", state="approved", created_by=user
+    )
+    item = ChecklistItem.objects.create(
+        order=order, position=1, text=f"Heat of {name}", kind="number", high=2, value=3, failed=True
+    )
+    attachment = Attachment(order=order, name=f"{name}.txt", size=4, by=user)
+    attachment.file.save("note.txt", ContentFile(b"Note"))
     log = MaintenanceLog.objects.create(asset=asset, work_order=order, done_by=user, notes=f"Looked at {name}.")
     window = {"window_start": NOON, "window_end": NOON}
     verdict = Verdict.objects.create(asset=alert.asset, alert=alert, outcome="nothing_found", given_by=user, **window)
@@ -137,8 +156,13 @@ def make_things(name: str) -> Things:
         "asset": asset,
         "sensor": sensor,
         "alert": alert,
+        "assetdocument": AssetDocument.objects.create(
+            asset=asset, name=f"{name} manual.pdf", file="assets/manual.pdf", size_bytes=9, added_by=user
+        ),
         "work_order": order,
         "workorder": order,
+        "checklistitem": item,
+        "attachment": attachment,
         "maintenancelog": log,
         "verdict": verdict,
         "plan": plan,

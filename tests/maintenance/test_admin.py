@@ -8,6 +8,8 @@ from django.urls import reverse
 from maintenance.models import MaintenanceLog, WorkOrder
 from tests.conftest import Plant, make_user
 
+INLINES = ("steps", "checklist", "attachments", "logs")
+
 
 @pytest.fixture
 def technician(client: Client, people: dict[str, User]) -> Client:
@@ -18,12 +20,13 @@ def technician(client: Client, people: dict[str, User]) -> Client:
 @pytest.fixture
 def order(north: Plant, people: dict[str, User]) -> WorkOrder:
     return WorkOrder.objects.create(
-        site=north.site, asset=north.pump, title="Grease it", created_by=people["technician"]
+        site=north.site, asset=north.pump, title="Grease it", state="approved", created_by=people["technician"]
     )
 
 
 def form(**more: Any) -> dict[str, Any]:
-    return {"title": "Oil it", "priority": 3, "logs-TOTAL_FORMS": 0, "logs-INITIAL_FORMS": 0, **more}
+    inlines = {f"{name}-{count}_FORMS": 0 for name in INLINES for count in ("TOTAL", "INITIAL")}
+    return {"title": "Oil it", "kind": "corrective", "priority": 3, **inlines, **more}
 
 
 def page_of(order: WorkOrder) -> str:

@@ -201,9 +201,10 @@ def test_what_a_faulty_sensor_says_is_not_the_assets(north: Plant, served: Deplo
 
 def test_work_on_the_asset_makes_an_event_of_its_own(north: Plant, served: Deployment) -> None:
     technician = make_user("technician", north.site)
-    order = work_orders.open_for_asset(north.pump, technician, title="New seal")
+    order = work_orders.propose(north.pump, technician, approved=True, title="New seal")
     work_orders.start(order, technician)
     order.refresh_from_db()
+    order.steps.filter(to_state="in_progress").update(at=BEGIN)
     order.started_at = BEGIN
     order.save()
     play(north)

@@ -210,7 +210,7 @@ def test_work_in_progress_on_the_asset_raises_no_alert(vibration: Sensor, now: d
     technician = make_user("technician", vibration.asset.site)
     asset = vibration.asset
     order = work_orders.WorkOrder.objects.create(
-        site=asset.site, asset=asset, title="Oil change", created_by=technician
+        state="approved", site=asset.site, asset=asset, title="Oil change", created_by=technician
     )
     work_orders.start(order, technician)
     store(vibration, timezone.now() - timedelta(seconds=10), [6.0] * 6, step=5)
@@ -247,7 +247,7 @@ def test_starting_the_work_an_alert_asked_for_does_not_make_it_a_false_alarm(vib
     store(vibration, now - timedelta(minutes=9), [6.0] * 6)
     outbox.drain("score")
     alert = Alert.objects.get()
-    work_orders.start(work_orders.open_for_alert(alert, technician), technician)
+    work_orders.start(work_orders.propose_for_alert(alert, technician, approved=True), technician)
     store(vibration, timezone.now(), [6.0] * 4, step=1)
     outbox.drain("score")
     assert alert.anomalies.get().decision == Anomaly.Decision.CREDIBLE

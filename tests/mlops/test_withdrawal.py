@@ -281,7 +281,7 @@ def test_a_correction_after_work_has_begun_does_not_take_the_event_for_work(temp
     store_batch(columns(temperature, times, [118, 90, 91, 92, 91, 90]), source="test")
     outbox.drain("score")
     technician = make_user("technician", temperature.site)
-    work_orders.start(work_orders.open_for_alert(Alert.objects.get(), technician), technician)
+    work_orders.start(work_orders.propose_for_alert(Alert.objects.get(), technician, approved=True), technician)
     correct(temperature, {now: 60.0})
     anomaly = Anomaly.objects.get()
     assert (anomaly.peak_value, anomaly.decision, anomaly.circumstances) == (

@@ -14,7 +14,7 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('maintenance', '0002_findings'),
+        ('maintenance', '0003_steps'),
         ('sensors', '0009_asset_classes'),
         migrations.swappable_dependency(settings.AUTH_USER_MODEL),
     ]
