@@ -12,7 +12,9 @@ from maintenance.api import AlertWorkOrder, VerdictViewSet, WorkOrderViewSet
 from maintenance.checklist_api import AttachmentViewSet, ChecklistItemViewSet
 from maintenance.class_api import AssetClassViewSet, AssetTemplateViewSet, FailureModeViewSet
 from maintenance.figures_api import FiguresExport, FiguresView
+from maintenance.log_api import LogViewSet
 from maintenance.plan_api import OccurrenceViewSet, PlanViewSet
+from maintenance.report_api import ReportViewSet
 from maintenance.stock_api import PartUseViewSet, PartViewSet
 from mlops.api import AnomalyViewSet, ModelVersionViewSet
 from mlops.health_api import HealthViewSet
@@ -60,6 +62,8 @@ router.register("asset-templates", AssetTemplateViewSet, "asset-template")
 router.register("failure-modes", FailureModeViewSet, "failure-mode")
 router.register("checklist-items", ChecklistItemViewSet, "checklist-item")
 router.register("attachments", AttachmentViewSet, "attachment")
+router.register("reports", ReportViewSet, "report")
+router.register("maintenance-logs", LogViewSet, "log")
 router.register("verdicts", VerdictViewSet, "verdict")
 
 urlpatterns = [

@@ -27,7 +27,7 @@ VIEW = tuple(
         ),
         "maintenance": (
             *("workorder", "checklistitem", "attachment", "maintenancelog", "verdict", "failuremode", "assettemplate"),
-            *("plan", "planoccurrence", "part", "partuse"),
+            *("plan", "planoccurrence", "part", "partuse", "report", "reportschedule"),
         ),
         "mlops": ("anomaly", "baseline"),
     }.items()
@@ -57,6 +57,7 @@ ROLES: dict[str, Role] = {
             "maintenance.add_verdict",
             "maintenance.add_partuse",
             "maintenance.change_partuse",
+            "maintenance.add_report",
             "sensors.add_annotation",
             "sensors.change_annotation",
             "sensors.view_quarantined",
@@ -68,6 +69,8 @@ ROLES: dict[str, Role] = {
         "Sets up assets, sensors, limits and rules, corrects readings, looks after models and the outbox.",
         (
             "sensors.add_asset",
+            "maintenance.add_reportschedule",
+            "maintenance.change_reportschedule",
             "sensors.change_asset",
             *(f"sensors.{verb}_assetdocument" for verb in ("add", "change")),
             *(f"sensors.{verb}_assetclass" for verb in ("add", "change")),

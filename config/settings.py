@@ -263,6 +263,7 @@ CELERY_BEAT_SCHEDULE = {
     "heartbeat of messages": {"task": "config.tasks.messages_heartbeat", "schedule": 5.0, "options": {"expires": 5}},
     "score assets": {"task": "mlops.tasks.score_assets", "schedule": 1.0, "options": {"expires": 2}},
     "follow plans": {"task": "maintenance.tasks.follow_plans", "schedule": 20.0, "options": {"expires": 20}},
+    "make reports": {"task": "maintenance.tasks.make_reports", "schedule": 60.0, "options": {"expires": 60}},
     "resume training": {"task": "mlops.tasks.resume_training", "schedule": 30.0, "options": {"expires": 30}},
     "set anomalies of faulty sensors aside": {
         "task": "mlops.tasks.set_faulty_aside",

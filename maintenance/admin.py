@@ -14,7 +14,16 @@ from maintenance import (
     stock_admin,  # noqa: F401
     work_orders,
 )
-from maintenance.models import Attachment, ChecklistItem, MaintenanceLog, Verdict, WorkOrder, WorkOrderStep
+from maintenance.models import (
+    Attachment,
+    ChecklistItem,
+    MaintenanceLog,
+    Report,
+    ReportSchedule,
+    Verdict,
+    WorkOrder,
+    WorkOrderStep,
+)
 from sensors.admin import ReadOnly, SiteScopedAdmin, VisibleChoices, VisibleRelatedFilter
 from sensors.errors import Refused
 from sensors.models import Site
@@ -176,3 +185,19 @@ class VerdictAdmin(ReadOnly, SiteScopedAdmin):
     list_select_related = ["asset", "alert", "work_order", "given_by"]
     search_fields = ["alert__title", "asset__name"]
     date_hierarchy = "given_at"
+
+
+@admin.register(Report)
+class ReportAdmin(ReadOnly, SiteScopedAdmin):
+    list_display = ["created_at", "site", "start", "end", "created_by", "mail_error"]
+    list_filter = [("site", VisibleRelatedFilter)]
+    list_select_related = ["site", "created_by"]
+    date_hierarchy = "created_at"
+    exclude = ["file"]
+
+
+@admin.register(ReportSchedule)
+class ReportScheduleAdmin(ReadOnly, SiteScopedAdmin):
+    list_display = ["site", "every", "is_active", "created_at"]
+    list_filter = ["every", "is_active", ("site", VisibleRelatedFilter)]
+    list_select_related = ["site"]

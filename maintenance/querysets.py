@@ -76,3 +76,11 @@ class PartUseQuerySet(SiteScopedQuerySet):
     def standing(self) -> Self:
         """Those that were not put back."""
         return self.filter(put_back_at=None)
+
+
+class ReportQuerySet(SiteScopedQuerySet):
+    pass
+
+
+class ReportScheduleQuerySet(SiteScopedQuerySet):
+    pass

@@ -5,6 +5,7 @@ from maintenance.models.checklists import Attachment, ChecklistItem
 from maintenance.models.feeds import CalendarLink
 from maintenance.models.findings import FailureMode, MaintenanceLog, Verdict
 from maintenance.models.plans import Plan, PlanOccurrence
+from maintenance.models.reports import Report, ReportSchedule
 from maintenance.models.stock import Part, PartUse
 from maintenance.models.work_orders import Outcome, WorkOrder, WorkOrderStep
 
@@ -20,6 +21,8 @@ __all__ = [
     "PartUse",
     "Plan",
     "PlanOccurrence",
+    "Report",
+    "ReportSchedule",
     "Verdict",
     "WorkOrder",
     "WorkOrderStep",

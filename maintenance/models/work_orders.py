@@ -106,6 +106,7 @@ class WorkOrder(models.Model):
         ]
         indexes = [
             models.Index(fields=["asset", "state"], name="work_order_of_asset"),
+            models.Index(fields=["asset", "closed_at"], name="work_order_ended"),
             models.Index(fields=["due_at"], condition=models.Q(closed_at=None), name="work_order_running"),
             models.Index(fields=["-closed_at", "-id"], name="work_order_newest_end"),
             GinIndex(OpClass(Upper("title"), name="gin_trgm_ops"), name="work_order_title_words"),

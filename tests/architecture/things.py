@@ -26,6 +26,8 @@ from maintenance.models import (
     PartUse,
     Plan,
     PlanOccurrence,
+    Report,
+    ReportSchedule,
     Verdict,
     WorkOrder,
 )
@@ -130,7 +132,11 @@ def make_things(name: str) -> Things:
     rule = Rule.objects.create(asset=asset, name=f"{name} rule")
     Condition.objects.create(rule=rule, sensor=sensor, warn_high=80)
     route = Route.objects.create(site=plant.site, asset=asset, name=f"{name} route")
+    report = Report(site=plant.site, start=NOON, end=NOON + timedelta(days=1))
+    report.file.save("report.pdf", ContentFile(b"%PDF-1.4"))
     return {
+        "report": report,
+        "reportschedule": ReportSchedule.objects.create(site=plant.site, every="week"),
         "channel": channel,
         "delivery": delivery,
         "route": route,

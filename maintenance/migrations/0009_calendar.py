@@ -9,7 +9,7 @@ class Migration(migrations.Migration):
 
     dependencies = [
         ('alerts', '0012_message_templates'),
-        ('maintenance', '0006_checklists'),
+        ('maintenance', '0008_reports'),
         ('sensors', '0009_asset_classes'),
         migrations.swappable_dependency(settings.AUTH_USER_MODEL),
     ]
