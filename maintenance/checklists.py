@@ -7,7 +7,7 @@ import msgspec
 
 from maintenance.models import ChecklistItem, WorkOrder
 from sensors.errors import Refused
-from sensors.models import Sensor
+from sensors.models import Sensor, Site
 
 
 class Choice(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -52,14 +52,20 @@ def _wrong_with(task: Task) -> str:
     return ""
 
 
-def add_to(order: WorkOrder, tasks: Sequence[Task]) -> None:
-    """Give a new order its checklist. Raises Refused (422) when a task asks for a sensor of another site."""
+def require_for(tasks: Sequence[Task], site: Site) -> None:
+    """Raises Refused (422) when a task asks for a sensor of another site."""
     asked = [task.sensor for task in tasks if task.sensor is not None]
-    known = set(Sensor.objects.filter(pk__in=asked, asset__site=order.site_id).values_list("pk", flat=True))
-    items = []
+    known = set(Sensor.objects.filter(pk__in=asked, asset__site=site).values_list("pk", flat=True)) if asked else set()
     for position, task in enumerate(tasks, 1):
         if task.sensor is not None and task.sensor not in known:
-            raise Refused("checklist_sensor", f"The sensor of task {position} is none of {order.site}.", 422)
+            raise Refused("checklist_sensor", f"The sensor of task {position} is none of {site}.", 422)
+
+
+def add_to(order: WorkOrder, tasks: Sequence[Task]) -> None:
+    """Give a new order its checklist. Raises Refused (422) when a task asks for a sensor of another site."""
+    require_for(tasks, order.site)
+    items = []
+    for position, task in enumerate(tasks, 1):
         choices = [Choice(choice) if isinstance(choice, str) else choice for choice in task.choices]
         about = msgspec.structs.asdict(task) | {"choices": msgspec.to_builtins(choices)}
         about["sensor_id"] = about.pop("sensor")

@@ -21,6 +21,7 @@ from sensors.pages import Request, act, page_of, takes_post
 
 PREVIEWED = 10
 OCCURRENCES_SHOWN = 20
+FIELD_OF = {"rule_without_days": "rule", "checklist_invalid": "tasks", "checklist_sensor": "tasks"}
 
 
 @require_safe
@@ -94,7 +95,7 @@ def _edit(request: Request, row: Plan) -> HttpResponse:
             context |= {"coming": _coming(form.save(commit=False)), "previewed": True}
             status = 200
         except Refused as refusal:
-            form.add_error("rule" if "rule" in form.fields else None, refusal.detail)
+            form.add_error(FIELD_OF.get(refusal.code), refusal.detail)
     return render(request, "maintenance/plan_form.html", context, status=status)
 
 

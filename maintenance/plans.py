@@ -11,11 +11,11 @@ from datetime import UTC, datetime, time, timedelta
 from itertools import takewhile
 
 from django.contrib.auth.models import User
-from django.db import IntegrityError, transaction
+from django.db import transaction
 from django.utils import timezone
 
 from alerts.models import Alert
-from maintenance import metering, work_orders
+from maintenance import checklists, metering, work_orders
 from maintenance.models import Plan, PlanOccurrence, WorkOrder
 from maintenance.plan_days import LOOK_AHEAD, Due, coming, today
 from sensors import audit
@@ -43,9 +43,11 @@ logger = logging.getLogger(__name__)
 def keep(plan: Plan, by: User, now: datetime | None = None) -> Plan:
     """Store a plan, new or changed, that `clean` has passed. It counts from now on: what has passed is not made up for.
 
-    Raises Refused (`rule_without_days`) when its rule names no day of the next twenty years.
+    Raises Refused (`rule_without_days`) when its rule names no day of the next twenty years, and (`checklist_invalid`,
+    `checklist_sensor`) when its orders could not be given its tasks.
     """
     now = now or timezone.now()
+    checklists.require_for(checklists.parsed(plan.checklist), plan.asset.site)
     with transaction.atomic():
         before = Plan.objects.select_for_update().filter(pk=plan.pk).first() if plan.pk else None
         for name in MEMORY if before else ():
@@ -203,10 +205,9 @@ def _by_condition(plan: Plan, now: datetime) -> int:
     for alert in _new_alerts(plan):
         order = order or WorkOrder.objects.running().filter(alert=alert).first()
         is_made = order is None
-        order = order or _order_for(plan, alert, now)
-        if order:
-            _occur(plan, f"alert {alert.pk}", order.due_at or now, order)
-            made += is_made
+        order = order or _order(plan, now + timedelta(days=plan.lead_days), alert)
+        _occur(plan, f"alert {alert.pk}", order.due_at or now, order)
+        made += is_made
     return made
 
 
@@ -232,14 +233,6 @@ def _with_parts(asset: Asset) -> list[int]:
     for pk in found:
         found += parts.get(pk, [])
     return found
-
-
-def _order_for(plan: Plan, alert: Alert, now: datetime) -> WorkOrder | None:
-    try:
-        with transaction.atomic():
-            return _order(plan, now + timedelta(days=plan.lead_days), alert)
-    except IntegrityError:
-        return None  # Somebody opened one at this moment; it is found at the next look.
 
 
 def _order(plan: Plan, due_at: datetime, alert: Alert | None = None) -> WorkOrder:

@@ -6,6 +6,8 @@ tells apart; the standard itself is the authority. Plants add their own in the a
 
 from typing import Any
 
+from django.apps import apps as installed
+
 ANY_ASSET = {
     "BRD": "Breakdown",
     "NOI": "Noise",
@@ -86,8 +88,8 @@ TEMPLATES: dict[str, tuple[str, list[dict[str, Any]], list[dict[str, Any]]]] = {
 }
 
 
-def provide(apps: Any, **_: Any) -> None:
-    """Fill an installation that has no failure modes yet; after every migrate."""
+def provide(apps: Any = installed, **_: Any) -> None:
+    """Fill an installation that has no failure modes yet; after every migrate and flush (which names no apps)."""
     try:
         mode, template = apps.get_model("maintenance", "FailureMode"), apps.get_model("maintenance", "AssetTemplate")
     except LookupError:  # Migrated to a state before these tables.
