@@ -15,6 +15,7 @@ from mlops.api import AnomalyViewSet, ModelVersionViewSet
 from mlops.health_api import HealthViewSet
 from mlops.precision_api import DetectorPrecision
 from mlops.prediction.api import Predict, SensorScores
+from mlops.repair_api import RepairCheckViewSet
 from sensors.api.annotations import AnnotationViewSet, CorrectionViewSet
 from sensors.api.imports import ImportViewSet
 from sensors.api.plant import AssetViewSet, BatchViewSet, SensorFaultViewSet, SensorReadings, SensorViewSet, SiteViewSet
@@ -51,6 +52,7 @@ router.register("work-orders", WorkOrderViewSet, "work-order")
 router.register("asset-classes", AssetClassViewSet, "asset-class")
 router.register("asset-templates", AssetTemplateViewSet, "asset-template")
 router.register("failure-modes", FailureModeViewSet, "failure-mode")
+router.register("repair-checks", RepairCheckViewSet, "repair-check")
 router.register("verdicts", VerdictViewSet, "verdict")
 
 urlpatterns = [

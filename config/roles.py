@@ -26,7 +26,7 @@ VIEW = tuple(
             *("channel", "delivery", "route", "schedule", "escalationpolicy"),
         ),
         "maintenance": ("workorder", "maintenancelog", "verdict", "failuremode", "assettemplate"),
-        "mlops": ("anomaly", "baseline"),
+        "mlops": ("anomaly", "baseline", "repaircheck"),
     }.items()
     for model in models
 )
