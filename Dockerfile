@@ -10,7 +10,7 @@ ENV PATH=/opt/venv/bin:$PATH \
     PYTHONDONTWRITEBYTECODE=1 \
     PYTHONUNBUFFERED=1 \
     STATE_DIR=/srv/state
-RUN useradd --system --home-dir /srv/app app && install -d -o app /srv/state /srv/state/imports /srv/state/artifacts /srv/state/models
+RUN useradd --system --home-dir /srv/app app && install -d -o app /srv/state /srv/state/imports /srv/state/files /srv/state/artifacts /srv/state/models
 COPY --from=install /opt/venv /opt/venv
 WORKDIR /srv/app
 COPY manage.py ./

@@ -23,6 +23,7 @@ from benchmarks import (
     predict,
     scoring,
     storage,
+    workshop,
 )
 
 BENCHMARKS = {
@@ -43,6 +44,7 @@ BENCHMARKS = {
     "live": live.run,
     "alarm_load": alarm_load.run,
     "burst": burst.run,
+    "workshop": workshop.run,
 }
 RESULTS = Path(__file__).with_name("results.json")
 

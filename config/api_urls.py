@@ -9,8 +9,13 @@ from alerts.routing.api import OwnPreference, PolicyViewSet, RouteViewSet, Sched
 from alerts.rules.api import FiringViewSet, RuleViewSet
 from alerts.statistics_api import AlertStatistics
 from maintenance.api import AlertWorkOrder, VerdictViewSet, WorkOrderViewSet
+from maintenance.checklist_api import AttachmentViewSet, ChecklistItemViewSet
 from maintenance.class_api import AssetClassViewSet, AssetTemplateViewSet, FailureModeViewSet
 from maintenance.figures_api import FiguresExport, FiguresView
+from maintenance.log_api import LogViewSet
+from maintenance.plan_api import OccurrenceViewSet, PlanViewSet
+from maintenance.report_api import ReportViewSet
+from maintenance.stock_api import PartUseViewSet, PartViewSet
 from mlops.api import AnomalyViewSet, ModelVersionViewSet
 from mlops.health_api import HealthViewSet
 from mlops.precision_api import DetectorPrecision
@@ -49,10 +54,18 @@ router.register("deliveries", DeliveryViewSet, "delivery")
 router.register("rules", RuleViewSet, "rule")
 router.register("firings", FiringViewSet, "firing")
 router.register("work-orders", WorkOrderViewSet, "work-order")
+router.register("plans", PlanViewSet, "plan")
+router.register("plan-occurrences", OccurrenceViewSet, "plan-occurrence")
+router.register("parts", PartViewSet, "part")
+router.register("part-uses", PartUseViewSet, "part-use")
 router.register("asset-classes", AssetClassViewSet, "asset-class")
 router.register("asset-templates", AssetTemplateViewSet, "asset-template")
 router.register("failure-modes", FailureModeViewSet, "failure-mode")
 router.register("repair-checks", RepairCheckViewSet, "repair-check")
+router.register("checklist-items", ChecklistItemViewSet, "checklist-item")
+router.register("attachments", AttachmentViewSet, "attachment")
+router.register("reports", ReportViewSet, "report")
+router.register("maintenance-logs", LogViewSet, "log")
 router.register("verdicts", VerdictViewSet, "verdict")
 
 urlpatterns = [

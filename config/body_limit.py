@@ -32,8 +32,8 @@ RECEIVE_SECONDS = 60
 BULK_PATHS = doors.PATHS
 # Files are larger than anything else, so only who may upload them may send them (config.uploads).
 UPLOAD_PATHS = ("/imports/", "/api/v1/imports/")
-# Documents that belong to something: larger than a form, small beside an import.
-DOCUMENT_PATHS = re.compile(r"/assets/\d+/documents/")
+# Documents and photos that belong to something: larger than a form, small beside an import.
+DOCUMENT_PATHS = re.compile(r"/assets/\d+/documents/|/work-orders/\d+/attach/|/api/v1/attachments/")
 # For a gigabyte through 3 Mbit/s.
 UPLOAD_SECONDS = 3600
 # Django keeps the body in a file, and then the form's file in another one, before it lets go of the first.

@@ -25,7 +25,10 @@ VIEW = tuple(
             *("alert", "transition", "rule", "firing", "silence"),
             *("channel", "delivery", "route", "schedule", "escalationpolicy"),
         ),
-        "maintenance": ("workorder", "maintenancelog", "verdict", "failuremode", "assettemplate"),
+        "maintenance": (
+            *("workorder", "checklistitem", "attachment", "maintenancelog", "verdict", "failuremode", "assettemplate"),
+            *("plan", "planoccurrence", "part", "partuse", "report", "reportschedule"),
+        ),
         "mlops": ("anomaly", "baseline", "repaircheck"),
     }.items()
     for model in models
@@ -52,6 +55,9 @@ ROLES: dict[str, Role] = {
             "maintenance.add_maintenancelog",
             "maintenance.change_maintenancelog",
             "maintenance.add_verdict",
+            "maintenance.add_partuse",
+            "maintenance.change_partuse",
+            "maintenance.add_report",
             "sensors.add_annotation",
             "sensors.change_annotation",
             "sensors.view_quarantined",
@@ -63,6 +69,8 @@ ROLES: dict[str, Role] = {
         "Sets up assets, sensors, limits and rules, corrects readings, looks after models and the outbox.",
         (
             "sensors.add_asset",
+            "maintenance.add_reportschedule",
+            "maintenance.change_reportschedule",
             "sensors.change_asset",
             *(f"sensors.{verb}_assetdocument" for verb in ("add", "change")),
             *(f"sensors.{verb}_assetclass" for verb in ("add", "change")),
@@ -84,6 +92,7 @@ ROLES: dict[str, Role] = {
                 for model in ("rule", "route", "schedule", "escalationpolicy")
                 for verb in ("add", "change")
             ),
+            *(f"maintenance.{verb}_{model}" for model in ("plan", "part") for verb in ("add", "change")),
             "mlops.view_deployment",
             "mlops.change_deployment",
             *(f"mlops.{verb}_trainingrun" for verb in ("view", "add")),

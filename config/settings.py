@@ -12,6 +12,7 @@ from celery.schedules import crontab
 from django_guid.integrations import CeleryIntegration
 from environs import Env, validate
 
+from config.storage import files_storage
 from sensors import embedded
 
 BASE_DIR = Path(__file__).resolve().parent.parent
@@ -40,6 +41,8 @@ MLFLOW_TRACKING_URI = env.str("MLFLOW_TRACKING_URI", "")
 MLFLOW_ARTIFACT_ROOT = env.str("MLFLOW_ARTIFACT_ROOT", "")
 # Where workers keep copies of model files; empty: STATE_DIR/models.
 _model_cache = env.str("MODEL_CACHE", "")
+# Where photos and files of work orders are kept: a directory, or s3://bucket/prefix; empty: STATE_DIR/files.
+FILES_ROOT = env.str("FILES_ROOT", "")
 # The broker whose messages are stored; empty: none (sensors.mqtt).
 MQTT_URL = env.str("MQTT_URL", "")
 MQTT_TOPICS: list[str] = env.list("MQTT_TOPICS", ["plant/{site}/{sensor...}"]) or ["plant/{site}/{sensor...}"]
@@ -262,6 +265,7 @@ CELERY_BEAT_SCHEDULE = {
     "score assets": {"task": "mlops.tasks.score_assets", "schedule": 1.0, "options": {"expires": 2}},
     "follow plans": {"task": "maintenance.tasks.follow_plans", "schedule": 20.0, "options": {"expires": 20}},
     "check repairs": {"task": "mlops.tasks.check_repairs", "schedule": 300.0, "options": {"expires": 300}},
+    "make reports": {"task": "maintenance.tasks.make_reports", "schedule": 60.0, "options": {"expires": 60}},
     "resume training": {"task": "mlops.tasks.resume_training", "schedule": 30.0, "options": {"expires": 30}},
     "set anomalies of faulty sensors aside": {
         "task": "mlops.tasks.set_faulty_aside",
@@ -329,7 +333,7 @@ STATICFILES_DIRS = [
 # Files that people add to assets and work orders; no address leads there, views hand them out.
 MEDIA_ROOT = STATE_DIR / "files"
 STORAGES = {
-    "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},
+    "default": files_storage(FILES_ROOT, STATE_DIR / "files"),
     "staticfiles": {"BACKEND": "whitenoise.storage.CompressedManifestStaticFilesStorage"},
 }
 

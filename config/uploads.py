@@ -37,7 +37,11 @@ def _is_allowed(scope: dict[str, Any]) -> bool:
 
 
 def _needed(path: str) -> str:
-    return "sensors.add_assetdocument" if path.endswith("/documents/") else "sensors.add_import"
+    if path.endswith("/documents/"):
+        return "sensors.add_assetdocument"
+    if path.endswith(("/attach/", "/attachments/")):
+        return "maintenance.change_workorder"
+    return "sensors.add_import"
 
 
 def _user_of(request: ASGIRequest) -> User | None:

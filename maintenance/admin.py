@@ -8,9 +8,22 @@ from django.contrib.auth.models import User
 from django.db.models import Model, QuerySet
 from django.http import HttpRequest
 
-from maintenance import class_admin as class_admin  # Registers its pages.
-from maintenance import work_orders
-from maintenance.models import MaintenanceLog, Verdict, WorkOrder, WorkOrderStep
+from maintenance import (
+    class_admin,  # noqa: F401 (registers its pages)
+    plan_admin,  # noqa: F401
+    stock_admin,  # noqa: F401
+    work_orders,
+)
+from maintenance.models import (
+    Attachment,
+    ChecklistItem,
+    MaintenanceLog,
+    Report,
+    ReportSchedule,
+    Verdict,
+    WorkOrder,
+    WorkOrderStep,
+)
 from sensors.admin import ReadOnly, SiteScopedAdmin, VisibleChoices, VisibleRelatedFilter
 from sensors.errors import Refused
 from sensors.models import Site
@@ -40,6 +53,21 @@ class StepInline(ReadOnly, admin.TabularInline):  # type: ignore[type-arg]
     extra = 0
 
 
+class ChecklistInline(ReadOnly, admin.TabularInline):  # type: ignore[type-arg]
+    """The tasks and what came of them; they are answered on the order's page."""
+
+    model = ChecklistItem
+    fk_name = "order"
+    fields = ["position", "text", "kind", "value", "answer", "failed", "done_by", "done_at"]
+    extra = 0
+
+
+class AttachmentInline(ReadOnly, admin.TabularInline):  # type: ignore[type-arg]
+    model = Attachment
+    fields = ["name", "size", "by", "at"]
+    extra = 0
+
+
 @admin.register(WorkOrder)
 class WorkOrderAdmin(SiteScopedAdmin):
     list_display = ["__str__", "state", "priority", "site", "asset", "assignee", "due_at", "created_at"]
@@ -54,7 +82,7 @@ class WorkOrderAdmin(SiteScopedAdmin):
     search_fields = ["title", "description", "asset__name", "=pk"]
     date_hierarchy = "created_at"
     autocomplete_fields = ["asset"]
-    inlines = [StepInline, LogInline]
+    inlines = [StepInline, ChecklistInline, AttachmentInline, LogInline]
     actions = ["approve", "start", "cancel"]
     edited = ["title", "description", "kind", "priority", "due_at", "estimated_hours", "assignee"]
     kept = [
@@ -157,3 +185,19 @@ class VerdictAdmin(ReadOnly, SiteScopedAdmin):
     list_select_related = ["asset", "alert", "work_order", "given_by"]
     search_fields = ["alert__title", "asset__name"]
     date_hierarchy = "given_at"
+
+
+@admin.register(Report)
+class ReportAdmin(ReadOnly, SiteScopedAdmin):
+    list_display = ["created_at", "site", "start", "end", "created_by", "mail_error"]
+    list_filter = [("site", VisibleRelatedFilter)]
+    list_select_related = ["site", "created_by"]
+    date_hierarchy = "created_at"
+    exclude = ["file"]
+
+
+@admin.register(ReportSchedule)
+class ReportScheduleAdmin(ReadOnly, SiteScopedAdmin):
+    list_display = ["site", "every", "is_active", "created_at"]
+    list_filter = ["every", "is_active", ("site", VisibleRelatedFilter)]
+    list_select_related = ["site"]

@@ -125,6 +125,9 @@ class ProposalSerializer(serializers.Serializer[Any]):
     due_at = AwareDateTimeField(required=False, allow_null=True)
     estimated_hours = FiniteFloatField(required=False, allow_null=True, min_value=0, max_value=MAX_HOURS)
     follows = VisibleRelatedField(queryset=WorkOrder.objects.all(), required=False, allow_null=True)
+    checklist = serializers.ListField(
+        child=serializers.JSONField(), required=False, help_text="Tasks: text, kind, unit, low, high, sensor, choices."
+    )
     approved = serializers.BooleanField(default=False)
 
     def validate_approved(self, approved: bool) -> bool:

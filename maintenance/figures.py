@@ -11,7 +11,8 @@ After EN 15341 and ISO 14224, with these definitions:
   without an order its duration. Repairs without either are left out.
 - *Work* is closed orders and log entries without an order. Corrective work is unplanned, preventive and condition-based
   work planned; work of no stated kind is in neither share. What an order itself says of hours and downtime holds,
-  otherwise the sum of its log; its costs are its own and its log's.
+  otherwise the sum of its log; its costs are its own, its parts'
+  and its log's.
 - *Downtime avoided* is an estimate: for faults that were found on an alert and whose order states the downtime, what
   such a failure typically costs less that. Typical is the median of the failures before the end of the period that no
   alert foretold, of the same failure mode and class of assets, or else of the class alone, if there are three of them.
@@ -386,12 +387,16 @@ WORK = """
         SELECT o.asset_id, o.kind, o.closed_at AS at, o.downtime_reason, o.failure_mode_id,
             coalesce(o.actual_hours, log.minutes / 60.0, 0) AS hours,
             coalesce(o.downtime_minutes, log.downtime, 0) AS downtime,
-            coalesce(o.other_cost, 0) + coalesce(log.cost, 0) AS cost
+            coalesce(o.other_cost, 0) + coalesce(log.cost, 0) + coalesce(parts.cost, 0) AS cost
         FROM maintenance_workorder o
         LEFT JOIN LATERAL (
             SELECT sum(duration_minutes) AS minutes, sum(downtime_minutes) AS downtime, sum(cost) AS cost
             FROM maintenance_maintenancelog WHERE work_order_id = o.id
         ) log ON true
+        LEFT JOIN LATERAL (
+            SELECT sum(quantity * unit_cost) AS cost
+            FROM maintenance_partuse WHERE order_id = o.id AND put_back_at IS NULL
+        ) parts ON true
         WHERE o.state = 'closed' AND o.asset_id = ANY(%(assets)s::bigint[])
             AND o.closed_at >= %(start)s AND o.closed_at < %(end)s
         UNION ALL

@@ -130,6 +130,8 @@ def _order_page(request: Request, order: WorkOrder, **refused: forms.Form) -> Ht
         "logs": order.logs.select_related("done_by"),
         "verdict": order.verdicts.select_related("given_by").first(),
         "crew": order.crew.all(),
+        "checklist": order.checklist.select_related("sensor", "done_by", "follow_up").prefetch_related("attachments"),
+        "attachments": order.attachments.filter(item=None).select_related("by"),
         "entry": LogEntry(auto_id="log_%s"),
         "now": timezone.now(),
     }

@@ -57,3 +57,14 @@ def _in_spite_of_holidays(plan: Plan, day: date) -> date | None:
 
 def _names(rule: Rule, start: date, day: date) -> bool:
     return any(recurrence.days(rule, start, day, day))
+
+
+def next_days(plan: Plan, now: datetime) -> Iterator[Due]:
+    """What is due from today on and not seen to yet; nothing for plans that no calendar drives.
+
+    Where the next one counts from completion, that is as if each one was done on its day.
+    """
+    if plan.trigger != Plan.Trigger.CALENDAR:
+        return iter(())
+    yesterday = today(plan, now) - timedelta(days=1)
+    return coming(plan, max(yesterday, plan.seen_to or yesterday), today(plan, now) + LOOK_AHEAD)

@@ -2,10 +2,11 @@ from datetime import datetime
 from typing import Self
 
 from django.contrib.auth.models import User
+from django.db import models
 from django.db.models import F, Q
 
 from sensors.models import Asset
-from sensors.querysets import SiteScopedQuerySet
+from sensors.querysets import SiteScopedQuerySet, Viewer
 
 
 class WorkOrderQuerySet(SiteScopedQuerySet):
@@ -33,7 +34,9 @@ class WorkOrderQuerySet(SiteScopedQuerySet):
         return self.filter(Q(assignee=user) | Q(pk__in=crews))
 
 
-class WorkOrderStepQuerySet(SiteScopedQuerySet):
+class OfWorkOrderQuerySet(SiteScopedQuerySet):
+    """Steps, checklist and files: who sees the order sees them."""
+
     site_path = "order__site"
 
 
@@ -43,6 +46,12 @@ class MaintenanceLogQuerySet(SiteScopedQuerySet):
 
 class VerdictQuerySet(SiteScopedQuerySet):
     site_path = "asset__site"
+
+
+class CalendarLinkQuerySet(models.QuerySet):  # type: ignore[type-arg]
+    def visible_to(self, user: Viewer) -> Self:
+        """One's own alone."""
+        return self.filter(person=user.pk)
 
 
 class PlanQuerySet(SiteScopedQuerySet):
@@ -67,3 +76,11 @@ class PartUseQuerySet(SiteScopedQuerySet):
     def standing(self) -> Self:
         """Those that were not put back."""
         return self.filter(put_back_at=None)
+
+
+class ReportQuerySet(SiteScopedQuerySet):
+    pass
+
+
+class ReportScheduleQuerySet(SiteScopedQuerySet):
+    pass

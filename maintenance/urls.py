@@ -1,6 +1,17 @@
 from django.urls import path
 
-from maintenance import class_views, figure_views, my_work, order_views, views
+from maintenance import (
+    checklist_views,
+    class_views,
+    figure_views,
+    log_views,
+    my_work,
+    order_views,
+    plan_views,
+    report_views,
+    stock_views,
+    views,
+)
 
 app_name = "maintenance"
 urlpatterns = [
@@ -10,6 +21,14 @@ urlpatterns = [
     path("mine/", my_work.mine, name="mine"),
     path("worker.js", my_work.worker, name="worker"),
     path("figures/", figure_views.figures_page, name="figures"),
+    path("reports/", report_views.index, name="reports"),
+    path("reports/new/", report_views.make, name="make-report"),
+    path("reports/schedule/", report_views.schedule, name="schedule-report"),
+    path("reports/<int:pk>/", report_views.report, name="report"),
+    path("log/", log_views.entries, name="log-book"),
+    path("log/<int:pk>/", log_views.entry, name="log-entry"),
+    path("assets/<int:pk>/log/", log_views.write, name="write-log"),
+    path("assets/<int:pk>/work.json", log_views.marks, name="work-marks"),
     path("due/", views.due_panel, name="due-panel"),
     path("assets/<int:pk>/", views.for_asset, name="for-asset"),
     path("assets/<int:pk>/foretold/", views.foretold, name="foretold"),
@@ -25,6 +44,23 @@ urlpatterns = [
     path("<int:pk>/reopen/", order_views.reopen, name="reopen"),
     path("<int:pk>/log/", order_views.log, name="log"),
     path("<int:pk>/comment/", order_views.comment, name="comment"),
+    path("<int:pk>/attach/", checklist_views.attach, name="attach"),
+    path("files/<int:pk>/", checklist_views.attachment, name="attachment"),
+    path("checklist/<int:pk>/", checklist_views.answer, name="answer"),
+    path("checklist/<int:pk>/follow-up/", checklist_views.follow_up, name="follow-up"),
     path("<int:pk>/close/", order_views.close, name="close"),
     path("<int:pk>/cancel/", order_views.cancel, name="cancel"),
+    path("plans/", plan_views.index, name="plans"),
+    path("plans/new/", plan_views.new, name="new-plan"),
+    path("plans/<int:pk>/", plan_views.plan, name="plan"),
+    path("plans/<int:pk>/edit/", plan_views.edit, name="edit-plan"),
+    path("plans/<int:pk>/switch/", plan_views.switch, name="switch-plan"),
+    path("parts/", stock_views.index, name="parts"),
+    path("parts/new/", stock_views.new, name="new-part"),
+    path("parts/<int:pk>/", stock_views.part, name="part"),
+    path("parts/<int:pk>/deliver/", stock_views.deliver, name="deliver-part"),
+    path("parts/<int:pk>/count/", stock_views.count, name="count-part"),
+    path("part-uses/<int:pk>/put-back/", stock_views.put_back, name="put-back"),
+    path("<int:pk>/parts/", stock_views.for_order, name="parts-of-order"),
+    path("<int:pk>/parts/take/", stock_views.take, name="take-part"),
 ]

@@ -1,6 +1,6 @@
 """The life of a work order: proposed, approved, scheduled, worked on, done, closed with what was found."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from decimal import Decimal
@@ -13,7 +13,7 @@ from django.utils import timezone
 from alerts import evidence, lifecycle, silences
 from alerts.models import Alert
 from alerts.models import State as AlertState
-from maintenance import verdicts
+from maintenance import checklists, verdicts
 from maintenance.models import FailureMode, MaintenanceLog, Outcome, WorkOrder, WorkOrderStep
 from sensors import live
 from sensors.access import people_who_may
@@ -72,14 +72,17 @@ def propose(
     planned_start: datetime | None = None,
     estimated_hours: float | None = None,
     assignee: User | None = None,
+    checklist: Sequence[object] = (),
     alert: Alert | None = None,
     follows: WorkOrder | None = None,
     approved: bool = False,
 ) -> WorkOrder:
     """Make a job on an asset; `by` None stands for the platform. It waits for approval unless `approved`.
 
-    An alert has one running order: where there is one already, that is the answer.
+    `checklist` is a list of dicts as `maintenance.checklists.Task` has them; raises Refused when it is none. An alert
+    has one running order: where there is one already, that is the answer.
     """
+    tasks = checklists.parsed(list(checklist))
     order = WorkOrder(
         site_id=asset.site_id,
         asset=asset,
@@ -98,6 +101,7 @@ def propose(
     try:
         with transaction.atomic():
             enter(order, by)
+            checklists.add_to(order, tasks)
     except IntegrityError:
         if alert is None:
             raise
@@ -364,6 +368,13 @@ def _write(order: WorkOrder, was: str, by: User | None, reason: str, at: datetim
 
 def _silence_of(order: WorkOrder) -> str:
     return f"work-order-{order.pk}"
+
+
+def locked_running(order: WorkOrder) -> WorkOrder:
+    """The order, locked until the end of the transaction. Raises Refused once it has ended."""
+    order = _locked(order)
+    _require_running(order)
+    return order
 
 
 def _locked(order: WorkOrder) -> WorkOrder:

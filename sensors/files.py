@@ -15,7 +15,7 @@ from django.utils.http import content_disposition_header
 
 from sensors.errors import Refused
 
-MAX_FILE_BYTES = 10 * 1024 * 1024
+MAX_FILE_BYTES = 12 * 1024 * 1024
 MAX_NAME = 200
 LONGEST_ENDING = 10
 

@@ -1,6 +1,8 @@
 """What was found: how machines fail, what was done on them, and what was behind an alert."""
 
 from django.conf import settings
+from django.contrib.postgres.indexes import GinIndex
+from django.contrib.postgres.search import SearchVector
 from django.core.validators import MinValueValidator
 from django.db import models
 from django.db.models import Q
@@ -11,6 +13,9 @@ from maintenance.models.work_orders import Outcome, WorkOrder
 from maintenance.querysets import MaintenanceLogQuerySet, VerdictQuerySet
 from sensors.models import Asset, AssetClass
 from sensors.querysets import CatalogueQuerySet
+
+# The texts of an entry that a search looks into.
+SEARCHED = ("notes", "parts", "downtime_reason", "done_by_name")
 
 
 class FailureMode(models.Model):
@@ -75,6 +80,7 @@ class MaintenanceLog(models.Model):
         indexes = [
             models.Index(fields=["asset", "-completion_date"], name="log_of_asset"),
             models.Index(fields=["-completion_date", "-id"], name="log_newest"),
+            GinIndex(SearchVector(*SEARCHED, config="simple"), name="log_words"),
         ]
 
     def __str__(self) -> str:

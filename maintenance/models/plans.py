@@ -123,6 +123,10 @@ class Plan(models.Model):
 
     def clean(self) -> None:
         """Raises ValidationError when the plan lacks what its trigger needs, or contradicts itself."""
+        if not isinstance(self.checklist, list) or not all(
+            isinstance(task, dict) and str(task.get("text") or "").strip() for task in self.checklist
+        ):
+            raise _refused("checklist", "invalid", "Tasks are objects with a `text`.")
         before = Plan.objects.filter(pk=self.pk).first() if self.pk else None
         if before and self.asset_id and before.asset_id != self.asset_id:
             raise _refused("asset", "fixed", "A plan stays at its asset; make another one.")
@@ -134,7 +138,7 @@ class Plan(models.Model):
 
     def _require_days(self) -> None:
         if self.starts_on is None or not 1980 <= self.starts_on.year < 2200:
-            raise _refused("starts_on", "required", "Say from which day on, of the years 1980 to 2199.")
+            raise _refused("starts_on", "missing", "Say from which day on, of the years 1980 to 2199.")
         try:
             rule = recurrence.parsed(self.rule)
         except Refused as refusal:
@@ -142,7 +146,7 @@ class Plan(models.Model):
         if rule.count and self.counts_from == self.CountsFrom.COMPLETED:
             raise _refused("rule", "invalid_rule", "COUNT needs days of its own; let it end by UNTIL.")
         if self.on_holiday != self.OnHoliday.KEEP and not self.holidays_of:
-            raise _refused("holidays_of", "required", "Say whose public holidays count, for example DE-BY.")
+            raise _refused("holidays_of", "missing", "Say whose public holidays count, for example DE-BY.")
         try:
             require_calendar(self.holidays_of)
         except Refused as refusal:
@@ -150,17 +154,17 @@ class Plan(models.Model):
 
     def _require_meter(self) -> None:
         if self.sensor is None or self.sensor.site_id != self.asset.site_id:
-            raise _refused("sensor", "required", "Choose the sensor of the same site that is the meter.")
+            raise _refused("sensor", "missing", "Choose the sensor of the same site that is the meter.")
         if self.meter not in self.Meter.values:
-            raise _refused("meter", "required", "Choose how the sensor is read: as a counter or for running hours.")
+            raise _refused("meter", "missing", "Choose how the sensor is read: as a counter or for running hours.")
         if self.every is None or self.every <= 0:
-            raise _refused("every", "required", "Say after how much of it, more than 0.")
+            raise _refused("every", "missing", "Say after how much of it, more than 0.")
         if self.meter == self.Meter.RUNNING_HOURS and self.threshold is None:
-            raise _refused("threshold", "required", "Say above which value the machine runs.")
+            raise _refused("threshold", "missing", "Say above which value the machine runs.")
 
     def _require_condition(self) -> None:
         if not self.alert_kinds:
-            raise _refused("alert_kinds", "required", "Choose at least one kind of alert.")
+            raise _refused("alert_kinds", "missing", "Choose at least one kind of alert.")
 
 
 class PlanOccurrence(models.Model):

@@ -9,7 +9,7 @@ from django.urls import reverse
 from django.utils import timezone
 
 from alerts.models import Alert
-from maintenance.querysets import WorkOrderQuerySet, WorkOrderStepQuerySet
+from maintenance.querysets import OfWorkOrderQuerySet, WorkOrderQuerySet
 from sensors.models import Asset, Site
 
 
@@ -102,6 +102,7 @@ class WorkOrder(models.Model):
         ]
         indexes = [
             models.Index(fields=["asset", "state"], name="work_order_of_asset"),
+            models.Index(fields=["asset", "closed_at"], name="work_order_ended"),
             models.Index(fields=["due_at"], condition=models.Q(closed_at=None), name="work_order_running"),
             models.Index(fields=["-closed_at", "-id"], name="work_order_newest_end"),
             GinIndex(OpClass(Upper("title"), name="gin_trgm_ops"), name="work_order_title_words"),
@@ -130,7 +131,7 @@ class WorkOrderStep(models.Model):
     by = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.PROTECT, null=True, blank=True, related_name="+")
     reason = models.CharField(max_length=500, blank=True)
 
-    objects = WorkOrderStepQuerySet.as_manager()
+    objects = OfWorkOrderQuerySet.as_manager()
 
     class Meta:
         ordering = ["at", "pk"]

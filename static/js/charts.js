@@ -11,7 +11,7 @@
     const [r, g, b] = [1, 3, 5].map((i) => parseInt(value.slice(i, i + 2), 16));
     return `rgba(${r},${g},${b},${percent / 100})`;
   };
-  const NOTE_COLORS = { note: ["accent", 16], excluded: ["muted", 24], failure: ["critical", 12] };
+  const NOTE_COLORS = { note: ["accent", 16], excluded: ["muted", 24], failure: ["critical", 12], work: ["good", 16] };
   const LIMIT_COLORS = { warn: "medium", alarm: "critical" };
   const MARK_COLORS = { credible_anomaly: ["critical", 22], further_investigation_needed: ["medium", 26] };
 
@@ -231,9 +231,10 @@
       const minute = (iso, up) => new Date(Math[up]((Date.parse(iso) / 60000)) * 60000).toISOString();
       const stretch = new URLSearchParams({ from: minute(series.from, "floor"), to: minute(series.to, "ceil") });
       const about = async (url) => (url ? fetchJson(`${url}?${stretch}`) : {});
-      const [found, said] = await Promise.all([about(element.dataset.marks), about(element.dataset.annotations)]);
+      const { marks: marksUrl, annotations, work } = element.dataset;
+      const [found, said, done] = await Promise.all([about(marksUrl), about(annotations), about(work)]);
       const marks = found.sensors?.[element.dataset.sensor] ?? [];
-      const notes = (said.annotations ?? []).filter(({ sensor }) => sensor === null || String(sensor) === element.dataset.sensor);
+      const notes = (said.annotations ?? []).filter(({ sensor }) => sensor === null || String(sensor) === element.dataset.sensor).concat(done.work ?? []);
       if (query !== element.dataset.query) return;
       Object.assign(chart, { series, marks, notes });
       draw(element);

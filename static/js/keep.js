@@ -14,11 +14,13 @@
     return [...crypto.getRandomValues(new Uint8Array(16))].map((byte) => byte.toString(16).padStart(2, "0")).join("");
   }
 
-  function keep(form) {
+  function keep(form, button) {
     const key = form.elements.namedItem("key");
     if (key) key.value ||= invented();
-    const one = { id: invented(), url: form.action, label: form.dataset.keep, page: location.pathname, body: new URLSearchParams(new FormData(form)).toString() };
-    write([...read(), one]);
+    const fields = new URLSearchParams(new FormData(form));
+    if (button?.name) fields.append(button.name, button.value);
+    const place = { page: location.pathname, stay: form.matches(".tasks form") };
+    write([...read(), { id: invented(), url: form.action, label: form.dataset.keep, body: fields.toString(), ...place }]);
   }
 
   // The token may have changed since, by a login that came in between.
@@ -45,19 +47,19 @@
     const text = await answer.text().catch(() => null);
     if (text === null) return WAIT;
     drop(one.id);
-    if (one.page === location.pathname) show(text, answer.status === 422 ? null : answer.url);
+    if (one.page === location.pathname) show(text, answer.status === 422 ? null : answer.url, one.stay);
     return null;
   }
 
   // The page that answers takes the place of this one.
-  function show(text, url) {
+  function show(text, url, stay) {
     const page = new DOMParser().parseFromString(text, "text/html");
     const main = document.importNode(page.getElementById("main"), true);
     document.getElementById("main").replaceWith(main);
     document.title = page.title;
     if (url) history.replaceState(null, "", url);
     window.htmx?.process(main);
-    scrollTo(0, 0);
+    if (!stay) scrollTo(0, 0);
   }
 
   let sending = false;
@@ -108,7 +110,7 @@
     const form = event.target;
     if (!form.dataset.keep) return;
     try {
-      keep(form);
+      keep(form, event.submitter);
     } catch {
       return; // No room to keep it: it is sent as a plain form.
     }

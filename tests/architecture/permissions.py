@@ -9,6 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any
+from uuid import uuid4
 
 from django.contrib.auth.models import User
 from django.core.files.uploadedfile import SimpleUploadedFile
@@ -101,6 +102,32 @@ def a_rule(things: Things) -> dict[str, Any]:
         "conditions-0-sensor": things["sensor"].pk,
         "conditions-0-warn_high": "80",
     }
+
+
+def a_part(things: Things) -> dict[str, Any]:
+    return {"site": things["site"].pk, "number": "NU 206", "name": "Roller bearing", "unit": "pcs", "minimum": 0}
+
+
+def a_use(things: Things) -> dict[str, Any]:
+    return {"order": things["work_order"].pk, "part": things["part"].pk, "quantity": "1", "key": str(uuid4())}
+
+
+def a_plan(_: Things) -> dict[str, Any]:
+    return {
+        "title": "Grease",
+        "priority": 2,
+        "lead_days": 7,
+        "starts_on": "2026-03-02",
+        "due_time": "08:00",
+        "interval": 1,
+        "repeat": "WEEKLY",
+        "counts_from": "scheduled",
+        "on_holiday": "keep",
+    }
+
+
+def a_plan_as_json(things: Things) -> dict[str, Any]:
+    return {"asset": things["asset"].pk, "title": "Grease", "rule": "FREQ=WEEKLY", "starts_on": "2026-03-02"}
 
 
 def no_firings(_: Things) -> dict[str, Any]:
@@ -313,6 +340,24 @@ WEB = [
     # An invented link.
     Row("GET", "alerts:by-link", PUBLIC, answers=404, kwargs={"token": "invented"}),
     Row("POST", "alerts:by-link", PUBLIC, answers=404, kwargs={"token": "invented"}),
+    Row("GET", "maintenance:parts", EVERYBODY),
+    Row("GET", "maintenance:new-part", ENGINEERS),
+    Row("POST", "maintenance:new-part", ENGINEERS, answers=302, elsewhere=422, send=a_part),
+    Row("GET", "maintenance:part", EVERYBODY, of="part"),
+    Row("POST", "maintenance:part", ENGINEERS, of="part", answers=302, send=a_part),
+    Row("POST", "maintenance:deliver-part", ENGINEERS, of="part", answers=302, send=lambda _: {"quantity": 1}),
+    Row("POST", "maintenance:count-part", ENGINEERS, of="part", answers=302, send=lambda _: {"quantity": 1}),
+    Row("GET", "maintenance:parts-of-order", EVERYBODY, of="work_order"),
+    Row("POST", "maintenance:take-part", TECHNICIANS, of="work_order", answers=302, send=a_use),
+    Row("GET", "maintenance:put-back", TECHNICIANS, of="partuse", answers=302),
+    Row("POST", "maintenance:put-back", TECHNICIANS, of="partuse", answers=302),
+    Row("GET", "maintenance:plans", EVERYBODY),
+    Row("GET", "maintenance:new-plan", ENGINEERS),
+    Row("POST", "maintenance:new-plan", ENGINEERS),
+    Row("GET", "maintenance:plan", EVERYBODY, of="plan"),
+    Row("GET", "maintenance:edit-plan", ENGINEERS, of="plan"),
+    Row("POST", "maintenance:edit-plan", ENGINEERS, of="plan", answers=302, send=a_plan),
+    Row("POST", "maintenance:switch-plan", ENGINEERS, of="plan", answers=302),
     Row("GET", "maintenance:work-orders", EVERYBODY),
     Row("GET", "maintenance:mine", TECHNICIANS),
     Row("GET", "maintenance:worker", EVERYBODY),
@@ -321,6 +366,29 @@ WEB = [
     Row("GET", "maintenance:new-asset", ENGINEERS),
     Row("POST", "maintenance:new-asset", ENGINEERS, answers=302, elsewhere=400, send=a_new_asset),
     Row("GET", "maintenance:figures", EVERYBODY),
+    Row("GET", "maintenance:log-book", EVERYBODY),
+    Row("GET", "maintenance:reports", EVERYBODY),
+    Row("GET", "maintenance:report", EVERYBODY, of="report"),
+    Row(
+        "POST",
+        "maintenance:make-report",
+        TECHNICIANS,
+        answers=302,
+        elsewhere=422,
+        send=lambda plant: {"site": plant["site"].pk, "first": "2026-01-01", "last": "2026-01-31"},
+    ),
+    Row(
+        "POST",
+        "maintenance:schedule-report",
+        ENGINEERS,
+        answers=302,
+        elsewhere=422,
+        send=lambda plant: {"site": plant["site"].pk, "every": "month", "is_active": "on"},
+    ),
+    Row("GET", "maintenance:log-entry", EVERYBODY, of="maintenancelog"),
+    Row("GET", "maintenance:work-marks", EVERYBODY, of="asset"),
+    Row("GET", "maintenance:write-log", TECHNICIANS, of="asset"),
+    Row("POST", "maintenance:write-log", TECHNICIANS, of="asset", answers=302, send=lambda _: {"notes": "Greased."}),
     Row("GET", "maintenance:for-asset", EVERYBODY, of="asset"),
     Row("POST", "maintenance:foretold", EVERYBODY, of="asset", send=no_firings),
     Row("GET", "maintenance:for-alert", EVERYBODY, of="alert"),
@@ -348,6 +416,19 @@ WEB = [
         send=lambda _: {"planned_start": "2026-03-02T08:00"},
     ),
     Row("POST", "maintenance:log", TECHNICIANS, of="work_order", answers=302, send=lambda _: {"notes": "Greased."}),
+    Row(
+        "POST",
+        "maintenance:attach",
+        TECHNICIANS,
+        of="work_order",
+        answers=302,
+        send=lambda _: {"file": SimpleUploadedFile("note.txt", b"Greased.")},
+    ),
+    Row("GET", "maintenance:attachment", EVERYBODY, of="attachment"),
+    Row("GET", "maintenance:answer", TECHNICIANS, of="checklistitem", answers=302),
+    Row("POST", "maintenance:answer", TECHNICIANS, of="checklistitem", answers=302, send=lambda _: {"value": "3"}),
+    Row("GET", "maintenance:follow-up", OPERATORS, of="checklistitem", answers=302),
+    Row("POST", "maintenance:follow-up", OPERATORS, of="checklistitem", answers=302),
     Row("POST", "maintenance:comment", OPERATORS, of="work_order", answers=302, send=lambda _: {"text": "Soon."}),
     Row(
         "POST",
@@ -429,7 +510,19 @@ API = [
     Row("GET", "api:sensor-series-export", EVERYBODY, of="sensor"),
     *(
         Row("GET", f"api:{name}-export", EVERYBODY)
-        for name in ("asset", "sensor", "batch", "alert", "work-order", "verdict", "anomaly")
+        for name in (
+            "asset",
+            "sensor",
+            "batch",
+            "alert",
+            "work-order",
+            "verdict",
+            "plan",
+            "plan-occurrence",
+            "part",
+            "part-use",
+            "anomaly",
+        )
     ),
     Row("GET", "api:import-list", ENGINEERS),
     Row("POST", "api:import-list", ENGINEERS, answers=201, elsewhere=400, send=_upload, multipart=True),
@@ -471,6 +564,32 @@ API = [
     Row("GET", "api:firing-list", EVERYBODY),
     Row("GET", "api:alert-list", EVERYBODY),
     Row("GET", "api:alert-statistics", EVERYBODY),
+    Row("GET", "api:report-list", EVERYBODY),
+    Row("GET", "api:report-detail", EVERYBODY, of="report"),
+    Row("GET", "api:report-pdf", EVERYBODY, of="report"),
+    Row(
+        "POST",
+        "api:report-list",
+        TECHNICIANS,
+        answers=201,
+        elsewhere=400,
+        send=lambda plant: {
+            "site": plant["site"].pk,
+            "start": "2026-01-01T00:00:00Z",
+            "end": "2026-02-01T00:00:00Z",
+        },
+    ),
+    Row("GET", "api:log-list", EVERYBODY),
+    Row("GET", "api:log-detail", EVERYBODY, of="maintenancelog"),
+    Row("GET", "api:log-export", EVERYBODY),
+    Row(
+        "POST",
+        "api:log-list",
+        TECHNICIANS,
+        answers=201,
+        elsewhere=400,
+        send=lambda plant: {"asset": plant["asset"].pk, "notes": "Greased."},
+    ),
     # Who sees several sites has to name one.
     Row("GET", "api:figures", EVERYBODY, answers=frozenset({200, 400})),
     Row("GET", "api:figures-export", EVERYBODY, answers=frozenset({200, 400})),
@@ -581,6 +700,21 @@ API = [
     Row("POST", "api:work-order-log", TECHNICIANS, of="work_order", answers=201, send=lambda _: {"notes": "Greased."}),
     Row("POST", "api:work-order-comment", OPERATORS, of="work_order", answers=201, send=lambda _: {"text": "Soon."}),
     Row("POST", "api:work-order-close", TECHNICIANS, of="work_order", send=lambda _: {"outcome": "fault_found"}),
+    Row("GET", "api:part-list", EVERYBODY),
+    Row("POST", "api:part-list", ENGINEERS, answers=201, elsewhere=400, send=a_part),
+    Row("GET", "api:part-detail", EVERYBODY, of="part"),
+    Row("PATCH", "api:part-detail", ENGINEERS, of="part", send=lambda _: {"minimum": 2}),
+    Row("POST", "api:part-deliver", ENGINEERS, of="part", send=lambda _: {"quantity": 1}),
+    Row("POST", "api:part-count", ENGINEERS, of="part", send=lambda _: {"quantity": 1}),
+    Row("GET", "api:part-use-list", EVERYBODY),
+    Row("POST", "api:part-use-list", TECHNICIANS, answers=201, elsewhere=400, send=a_use),
+    Row("POST", "api:part-use-put-back", TECHNICIANS, of="partuse"),
+    Row("GET", "api:plan-list", EVERYBODY),
+    Row("POST", "api:plan-list", ENGINEERS, answers=201, elsewhere=400, send=a_plan_as_json),
+    Row("GET", "api:plan-detail", EVERYBODY, of="plan"),
+    Row("PATCH", "api:plan-detail", ENGINEERS, of="plan", send=lambda _: {"enabled": False}),
+    Row("GET", "api:plan-dates", EVERYBODY, of="plan"),
+    Row("GET", "api:plan-occurrence-list", EVERYBODY),
     Row("GET", "api:model-list", SENDERS),
     Row("GET", "api:model-detail", SENDERS, of="modelversion"),
     # No pool answers here.
@@ -607,6 +741,20 @@ API = [
     Row("GET", "api:detector-precision", EVERYBODY),
     Row("GET", "api:anomaly-list", EVERYBODY),
     Row("GET", "api:anomaly-detail", EVERYBODY, of="anomaly"),
+    Row("GET", "api:checklist-item-list", EVERYBODY),
+    Row("POST", "api:checklist-item-answer", TECHNICIANS, of="checklistitem", send=lambda _: {"value": 3}),
+    Row("POST", "api:checklist-item-follow-up", OPERATORS, of="checklistitem"),
+    Row("GET", "api:attachment-list", EVERYBODY),
+    Row(
+        "POST",
+        "api:attachment-list",
+        TECHNICIANS,
+        answers=201,
+        elsewhere=400,
+        multipart=True,
+        send=lambda plant: {"order": plant["work_order"].pk, "file": SimpleUploadedFile("note.txt", b"Greased.")},
+    ),
+    Row("GET", "api:attachment-content", EVERYBODY, of="attachment"),
     Row("GET", "api:verdict-list", EVERYBODY),
 ]
 
@@ -688,7 +836,12 @@ ADMIN_MODELS = {
     "maintenance.workorder": (TECHNICIANS, TECHNICIANS, TECHNICIANS),
     # The log in the table was written by somebody else; tests/maintenance/test_admin.py changes an own one.
     "maintenance.maintenancelog": (TECHNICIANS, TECHNICIANS, NOBODY),
+    "maintenance.plan": (TECHNICIANS, NOBODY, NOBODY),
+    "maintenance.part": (TECHNICIANS, NOBODY, NOBODY),
+    "maintenance.partuse": (TECHNICIANS, NOBODY, NOBODY),
     "maintenance.verdict": (TECHNICIANS, NOBODY, NOBODY),
+    "maintenance.report": (TECHNICIANS, NOBODY, NOBODY),
+    "maintenance.reportschedule": (TECHNICIANS, NOBODY, NOBODY),
     "mlops.anomaly": (TECHNICIANS, NOBODY, NOBODY),
     "mlops.repaircheck": (TECHNICIANS, NOBODY, NOBODY),
     "mlops.baseline": (TECHNICIANS, NOBODY, NOBODY),
@@ -750,9 +903,12 @@ WEB += [
             f"maintenance:{step}"
             for step in (
                 *("approve", "schedule", "start", "hold", "finish", "reopen"),
-                *("log", "comment", "close", "cancel"),
+                *("log", "comment", "close", "cancel", "take-part"),
+                *("log", "attach", "comment", "close", "cancel"),
             )
         ),
+        "plan": ("maintenance:switch-plan",),
+        "part": ("maintenance:deliver-part", "maintenance:count-part"),
     }.items()
     for url in urls
 ]

@@ -2,6 +2,7 @@
 
 from datetime import UTC, datetime, timedelta
 
+from django.core.files.base import ContentFile
 from django.utils import timezone
 
 from alerts.models import (
@@ -17,7 +18,19 @@ from alerts.models import (
     Severity,
     Silence,
 )
-from maintenance.models import MaintenanceLog, Verdict, WorkOrder
+from maintenance.models import (
+    Attachment,
+    ChecklistItem,
+    MaintenanceLog,
+    Part,
+    PartUse,
+    Plan,
+    PlanOccurrence,
+    Report,
+    ReportSchedule,
+    Verdict,
+    WorkOrder,
+)
 from mlops.models import (
     Anomaly,
     Baseline,
@@ -66,9 +79,18 @@ def make_things(name: str) -> Things:
     order = WorkOrder.objects.create(
         site=plant.site, asset=asset, title=f"Cool {name}", state="approved", created_by=user
     )
+    item = ChecklistItem.objects.create(
+        order=order, position=1, text=f"Heat of {name}", kind="number", high=2, value=3, failed=True
+    )
+    attachment = Attachment(order=order, name=f"{name}.txt", size=4, by=user)
+    attachment.file.save("note.txt", ContentFile(b"Note"))
     log = MaintenanceLog.objects.create(asset=asset, work_order=order, done_by=user, notes=f"Looked at {name}.")
     window = {"window_start": NOON, "window_end": NOON}
     verdict = Verdict.objects.create(asset=alert.asset, alert=alert, outcome="nothing_found", given_by=user, **window)
+    plan = Plan.objects.create(asset=asset, title=f"Grease {name}", rule="FREQ=DAILY", starts_on=NOON.date())
+    PlanOccurrence.objects.create(plan=plan, key="2026-03-01", due_at=NOON, order=order)
+    part = Part.objects.create(site=plant.site, number="6205", name=f"Bearing of {name}", quantity=5)
+    use = PartUse.objects.create(order=order, part=part, quantity=1, by=user)
     batch = ReadingBatch.objects.create(
         source=name, accepted=1, sensors=[sensor.pk], firsts=[NOON], lasts=[NOON], received_at=NOON
     )
@@ -119,7 +141,11 @@ def make_things(name: str) -> Things:
     rule = Rule.objects.create(asset=asset, name=f"{name} rule")
     Condition.objects.create(rule=rule, sensor=sensor, warn_high=80)
     route = Route.objects.create(site=plant.site, asset=asset, name=f"{name} route")
+    report = Report(site=plant.site, start=NOON, end=NOON + timedelta(days=1))
+    report.file.save("report.pdf", ContentFile(b"%PDF-1.4"))
     return {
+        "report": report,
+        "reportschedule": ReportSchedule.objects.create(site=plant.site, every="week"),
         "channel": channel,
         "delivery": delivery,
         "route": route,
@@ -150,8 +176,13 @@ def make_things(name: str) -> Things:
         ),
         "work_order": order,
         "workorder": order,
+        "checklistitem": item,
+        "attachment": attachment,
         "maintenancelog": log,
         "verdict": verdict,
+        "plan": plan,
+        "part": part,
+        "partuse": use,
         "batch": batch,
         "readingbatch": batch,
         "import": Import.objects.create(site=plant.site, uploaded_by=user, name=f"{name}.csv", size=1, layout=LAYOUT),

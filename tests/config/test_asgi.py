@@ -7,6 +7,7 @@ import pytest
 from asgiref.sync import async_to_sync
 from asgiref.testing import ApplicationCommunicator
 from django.conf import settings
+from django.urls import reverse
 
 from config import body_limit
 from config.asgi import application
@@ -78,3 +79,11 @@ def test_a_body_that_never_ends_is_given_up(monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setattr(body_limit, "RECEIVE_SECONDS", 0.1)
     status, _, body, _ = post((b"transfer-encoding", b"chunked"), chunks=1, complete=False)
     assert (status, body["code"]) == (408, "body_too_slow")
+
+
+def test_photos_may_be_larger_than_forms() -> None:
+    status, _, body, _ = post((b"transfer-encoding", b"chunked"), chunks=3, path="/api/v1/attachments/")
+    assert (status, body["code"]) == (401, "not_authenticated")
+    assert body_limit.PHOTO_PATHS.fullmatch(reverse("maintenance:attach", args=[12]))
+    assert body_limit.PHOTO_PATHS.fullmatch(reverse("api:attachment-list"))
+    assert not body_limit.PHOTO_PATHS.fullmatch(reverse("maintenance:close", args=[12]))

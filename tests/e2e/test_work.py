@@ -3,15 +3,13 @@
 import json
 import re
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, BrowserContext, Page, Route, expect, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, Page, Route, expect
 
+from tests.e2e.conftest import CHROMIUM
 from tests.platform import Platform, running
 
-CHROMIUM = Path("/usr/bin/chromium")
-FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking"]
 PHONE = {"width": 390, "height": 844}
 PASSWORD = "a long pass phrase"
 
@@ -84,14 +82,6 @@ def alerts(platform: Platform) -> dict[str, int]:
 def _told(platform: Platform, program: str) -> dict[str, int]:
     found: dict[str, int] = json.loads(platform.manage("shell", "-c", program).strip().splitlines()[-1])
     return found
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
-        yield browser
-        browser.close()
 
 
 @pytest.fixture

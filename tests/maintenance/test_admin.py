@@ -8,6 +8,8 @@ from django.urls import reverse
 from maintenance.models import MaintenanceLog, WorkOrder
 from tests.conftest import Plant, make_user
 
+INLINES = ("steps", "checklist", "attachments", "logs")
+
 
 @pytest.fixture
 def technician(client: Client, people: dict[str, User]) -> Client:
@@ -23,7 +25,7 @@ def order(north: Plant, people: dict[str, User]) -> WorkOrder:
 
 
 def form(**more: Any) -> dict[str, Any]:
-    inlines = {f"{name}-{count}_FORMS": 0 for name in ("logs", "steps") for count in ("TOTAL", "INITIAL")}
+    inlines = {f"{name}-{count}_FORMS": 0 for name in INLINES for count in ("TOTAL", "INITIAL")}
     return {"title": "Oil it", "kind": "corrective", "priority": 3, **inlines, **more}
 
 
