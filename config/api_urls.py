@@ -20,6 +20,7 @@ from mlops.api import AnomalyViewSet, ModelVersionViewSet
 from mlops.health_api import HealthViewSet
 from mlops.precision_api import DetectorPrecision
 from mlops.prediction.api import Predict, SensorScores
+from mlops.repair_api import RepairCheckViewSet
 from sensors.api.annotations import AnnotationViewSet, CorrectionViewSet
 from sensors.api.imports import ImportViewSet
 from sensors.api.plant import AssetViewSet, BatchViewSet, SensorFaultViewSet, SensorReadings, SensorViewSet, SiteViewSet
@@ -60,6 +61,7 @@ router.register("part-uses", PartUseViewSet, "part-use")
 router.register("asset-classes", AssetClassViewSet, "asset-class")
 router.register("asset-templates", AssetTemplateViewSet, "asset-template")
 router.register("failure-modes", FailureModeViewSet, "failure-mode")
+router.register("repair-checks", RepairCheckViewSet, "repair-check")
 router.register("checklist-items", ChecklistItemViewSet, "checklist-item")
 router.register("attachments", AttachmentViewSet, "attachment")
 router.register("reports", ReportViewSet, "report")

@@ -29,7 +29,7 @@ VIEW = tuple(
             *("workorder", "checklistitem", "attachment", "maintenancelog", "verdict", "failuremode", "assettemplate"),
             *("plan", "planoccurrence", "part", "partuse", "report", "reportschedule"),
         ),
-        "mlops": ("anomaly", "baseline"),
+        "mlops": ("anomaly", "baseline", "repaircheck"),
     }.items()
     for model in models
 )

@@ -211,6 +211,7 @@ CELERY_TASK_ROUTES: dict[str, dict[str, object]] = {
     task: {"queue": BACKGROUND_QUEUE}
     for task in (
         "config.tasks.background_heartbeat",
+        "mlops.tasks.check_repairs",
         "mlops.tasks.forget_baselines",
         "mlops.tasks.name_champions",
         "mlops.tasks.resume_training",
@@ -263,6 +264,7 @@ CELERY_BEAT_SCHEDULE = {
     "heartbeat of messages": {"task": "config.tasks.messages_heartbeat", "schedule": 5.0, "options": {"expires": 5}},
     "score assets": {"task": "mlops.tasks.score_assets", "schedule": 1.0, "options": {"expires": 2}},
     "follow plans": {"task": "maintenance.tasks.follow_plans", "schedule": 20.0, "options": {"expires": 20}},
+    "check repairs": {"task": "mlops.tasks.check_repairs", "schedule": 300.0, "options": {"expires": 300}},
     "make reports": {"task": "maintenance.tasks.make_reports", "schedule": 60.0, "options": {"expires": 60}},
     "resume training": {"task": "mlops.tasks.resume_training", "schedule": 30.0, "options": {"expires": 30}},
     "set anomalies of faulty sensors aside": {

@@ -2,7 +2,16 @@ from django.contrib import admin
 from django.db.models import Model
 from django.http import HttpRequest
 
-from mlops.models import Anomaly, Baseline, Deployment, ModelVersion, TrainingRun, UnscoredStretch, ValidationPolicy
+from mlops.models import (
+    Anomaly,
+    Baseline,
+    Deployment,
+    ModelVersion,
+    RepairCheck,
+    TrainingRun,
+    UnscoredStretch,
+    ValidationPolicy,
+)
 from sensors.admin import ReadOnly, SiteScopedAdmin, VisibleRelatedFilter
 
 
@@ -78,3 +87,11 @@ class DeploymentAdmin(ReadOnly, SiteScopedAdmin):
     list_select_related = ["version", "sensor", "asset", "site", "by", "ended_by"]
     search_fields = ["version__name", "sensor__sensor_id", "asset__name", "why"]
     date_hierarchy = "since"
+
+
+@admin.register(RepairCheck)
+class RepairCheckAdmin(ReadOnly, SiteScopedAdmin):
+    list_display = ["order", "answer", "checked_at", "due_at"]
+    list_filter = ["answer", ("order__site", VisibleRelatedFilter)]
+    list_select_related = ["order"]
+    search_fields = ["order__title", "order__asset__name"]

@@ -7,11 +7,13 @@ from django.db import models
 from django.db.models import Q
 
 from alerts.models import Alert
+from maintenance.models import WorkOrder
 from mlops.querysets import (
     AnomalyQuerySet,
     BaselineQuerySet,
     DeploymentQuerySet,
     ModelVersionQuerySet,
+    RepairCheckQuerySet,
     TrainingRunQuerySet,
     UnscoredStretchQuerySet,
     ValidationPolicyQuerySet,
@@ -342,3 +344,31 @@ class TrainingRun(models.Model):
     @property
     def is_at_work(self) -> bool:
         return self.state in self.UNFINISHED
+
+
+class RepairCheck(models.Model):
+    """Whether a closed job did its work, by the signals before and after it (`mlops.repairs`); `answer` is empty while
+    it waits for readings. `evidence` holds what each sensor says and its hourly medians for the charts.
+    """
+
+    class Answer(models.TextChoices):
+        FIXED = "fixed"
+        UNCHANGED = "unchanged"
+        WORSE = "worse"
+        CANNOT_TELL = "cannot_tell", "can't tell"
+
+    order = models.OneToOneField(WorkOrder, on_delete=models.CASCADE, related_name="repair_check")
+    due_at = models.DateTimeField(null=True, help_text="When to look (again); empty once it is answered.")
+    answer = models.CharField(max_length=12, choices=Answer.choices, blank=True)
+    reason = models.CharField(max_length=2000, blank=True)
+    evidence = models.JSONField(default=dict, blank=True)
+    checked_at = models.DateTimeField(null=True, blank=True)
+
+    objects = RepairCheckQuerySet.as_manager()
+
+    class Meta:
+        ordering = ["-pk"]
+        indexes = [models.Index(fields=["due_at"], condition=Q(due_at__isnull=False), name="repair_check_due")]
+
+    def __str__(self) -> str:
+        return f"{self.order}: {self.get_answer_display() or 'waiting'}"

@@ -116,3 +116,24 @@ def _x(share: float) -> float:
 
 def _y(share: float) -> float:
     return BOTTOM - share * (BOTTOM - TOP)
+
+
+def of_repair(chart: dict[str, Any], zone: tzinfo) -> SafeString:
+    """A signal around a job: its hourly medians, what was usual, and the time of the work shaded."""
+    times: list[float] = chart["times"]
+    values, (began, ended) = chart["values"], chart["work"]
+    first, last = times[0], max(times[-1], times[0] + 1)
+    low, high = min([*values, chart["usual"]]), max([*values, chart["usual"]])
+    height = (high - low) or 1.0
+
+    def x(seconds: float) -> float:
+        return min(max((seconds - first) / (last - first), 0.0), 1.0)
+
+    line = [(x(at), (value - low) / height) for at, value in zip(times, values, strict=True)]
+    usual = (chart["usual"] - low) / height
+    parts = _shade(x(began), x(ended)) + _line([(0, usual), (1, usual)], "limit") + _line(line, "line")
+    days = [
+        (place, f"{datetime.fromtimestamp(first + place * (last - first), UTC).astimezone(zone):%d %b %H:%M}")
+        for place in (0.0, 0.5, 1.0)
+    ]
+    return _plot(chart["title"], parts, days, [(0.0, f"{low:.4g}"), (1.0, f"{high:.4g}")])

@@ -46,3 +46,7 @@ class TrainingRunQuerySet(SiteScopedQuerySet):
             return super().visible_to(user)
         sites = user.sites.values("pk")
         return self.filter(Q(sensor__site__in=sites) | Q(asset__site__in=sites))
+
+
+class RepairCheckQuerySet(SiteScopedQuerySet):
+    site_path = "order__site"

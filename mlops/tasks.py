@@ -39,6 +39,14 @@ def set_faulty_aside() -> None:
 
 
 @shared_task
+def check_repairs() -> None:
+    """See whether closed jobs did their work."""
+    from mlops import repairs
+
+    repairs.check_due(timezone.now())
+
+
+@shared_task
 def train(run_id: int) -> None:
     """Train the model that somebody asked for."""
     from mlops import trainer

@@ -1,6 +1,6 @@
 from django.urls import path
 
-from mlops import health_views, views
+from mlops import health_views, repair_views, views
 from mlops.prediction.views import predict
 
 app_name = "mlops"
@@ -16,6 +16,7 @@ urlpatterns = [
     path("<int:pk>/withdraw/", views.withdraw, name="withdraw"),
     path("mlflow/", views.mlflow, name="mlflow"),
     path("mlflow/<path:path>", views.mlflow, name="mlflow-path"),
+    path("repairs/<int:pk>/", repair_views.of_order, name="repair"),
     path("health/", health_views.of_fleet, name="fleet-health"),
     path("assets/<int:pk>/health/", health_views.of_asset, name="health"),
     path("assets/<int:pk>/", views.for_asset, name="for-asset"),

@@ -31,7 +31,16 @@ from maintenance.models import (
     Verdict,
     WorkOrder,
 )
-from mlops.models import Anomaly, Baseline, Deployment, ModelVersion, TrainingRun, UnscoredStretch, ValidationPolicy
+from mlops.models import (
+    Anomaly,
+    Baseline,
+    Deployment,
+    ModelVersion,
+    RepairCheck,
+    TrainingRun,
+    UnscoredStretch,
+    ValidationPolicy,
+)
 from sensors.models import (
     Annotation,
     AssetDocument,
@@ -187,5 +196,6 @@ def make_things(name: str) -> Things:
         ),
         "unscoredstretch": UnscoredStretch.objects.create(asset=asset, start=NOON, end=NOON, historical=False),
         "trainingrun": TrainingRun.objects.create(sensor=sensor, state="done", asked_by=user),
+        "repaircheck": RepairCheck.objects.create(order=order, answer="fixed", reason=f"{name} is normal again."),
         "baseline": Baseline.objects.create(sensor=sensor, valid_from=NOON, readings=1, span_seconds=1),
     }
