@@ -9,7 +9,7 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('maintenance', '0005_log_words'),
+        ('maintenance', '0004_plans'),
         ('sensors', '0010_nameplates'),
         migrations.swappable_dependency(settings.AUTH_USER_MODEL),
     ]
