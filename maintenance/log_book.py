@@ -7,12 +7,11 @@ from operator import and_
 from typing import Any
 
 from django.contrib.auth.models import User
-from django.contrib.postgres.search import SearchQuery, SearchVector
+from django.contrib.postgres.search import SearchQuery
 from django.db import connection, transaction
 from django.utils import timezone
 
 from maintenance.models import FailureMode, MaintenanceLog, Outcome, Verdict
-from maintenance.models.findings import SEARCHED
 from maintenance.querysets import MaintenanceLogQuerySet
 from sensors import live
 from sensors.errors import Refused
@@ -38,8 +37,7 @@ def search(rows: MaintenanceLogQuerySet, words: str) -> MaintenanceLogQuerySet:
     wanted = [part for word in parts for part in word][:MOST_WORDS]
     if not wanted:
         return rows
-    vector = SearchVector(*SEARCHED, config="simple")
-    found: MaintenanceLogQuerySet = rows.annotate(texts=vector).filter(texts=reduce(and_, map(_begins, wanted)))
+    found: MaintenanceLogQuerySet = rows.filter(words=reduce(and_, map(_begins, wanted)))
     return found
 
 
