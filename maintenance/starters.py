@@ -6,6 +6,8 @@ tells apart; the standard itself is the authority. Plants add their own in the a
 
 from typing import Any
 
+from django.apps import apps as installed
+
 ANY_ASSET = {
     "BRD": "Breakdown",
     "NOI": "Noise",
@@ -86,7 +88,7 @@ TEMPLATES: dict[str, tuple[str, list[dict[str, Any]], list[dict[str, Any]]]] = {
 }
 
 
-def provide(apps: Any, **_: Any) -> None:
+def provide(apps: Any = installed, **_: Any) -> None:
     """Fill an installation that has no failure modes yet; after every migrate."""
     try:
         mode, template = apps.get_model("maintenance", "FailureMode"), apps.get_model("maintenance", "AssetTemplate")
