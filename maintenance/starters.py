@@ -89,7 +89,7 @@ TEMPLATES: dict[str, tuple[str, list[dict[str, Any]], list[dict[str, Any]]]] = {
 
 
 def provide(apps: Any = installed, **_: Any) -> None:
-    """Fill an installation that has no failure modes yet; after every migrate and flush (which names no apps)."""
+    """Fill an installation that has no failure modes yet; after every migrate."""
     try:
         mode, template = apps.get_model("maintenance", "FailureMode"), apps.get_model("maintenance", "AssetTemplate")
     except LookupError:  # Migrated to a state before these tables.

@@ -11,7 +11,7 @@ from django.db.models import Q
 
 from alerts import lifecycle
 from alerts.models import Alert, Severity, State
-from mlops import capsule, validation, withdrawal
+from mlops import approval, capsule, validation, withdrawal
 from mlops.context import candidate_of, candidate_of_asset, parameters_for
 from mlops.events import EVENT_GAP, Event, joined
 from mlops.measures import N
@@ -194,6 +194,8 @@ def tell(anomaly: Anomaly, historical: bool) -> None:
         last_seen_at=anomaly.end,
         **about,
     )
+    if not anomaly.alert.historical:
+        approval.ask_for_work(anomaly)
 
 
 def cause_of_asset(asset: int) -> str:
