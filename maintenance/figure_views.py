@@ -65,11 +65,12 @@ def figures_page(request: Request) -> HttpResponse:
     site = _chosen(sites, request.GET.get("site", ""))
     if site is None:
         return render(request, "maintenance/figures.html", {"found": None})
-    asked = {"site": str(site.pk)} | request.GET.dict()
+    now = timezone.now()
+    today = now.astimezone(site.timezone).date()
+    asked = {"site": str(site.pk), "first": f"{today - DAYS}", "last": f"{today}"} | request.GET.dict()
     form = Choice(asked, sites=sites, assets=Asset.objects.filter(site=site).order_by("name"))
     if not form.is_valid():
         return render(request, "maintenance/figures.html", {"form": form, "found": None}, status=422)
-    now = timezone.now()
     found = figures(Scope(site, form.cleaned_data["asset"]), form.period(site, now), now)
     return render(request, "maintenance/figures.html", {"form": form, **_context(found)})
 
