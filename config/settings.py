@@ -331,7 +331,6 @@ STATICFILES_DIRS = [
     *([("plotly", Path(_plotly.origin).parent / "package_data")] if _plotly and _plotly.origin else []),
 ]
 # Files that people add to assets and work orders; no address leads there, views hand them out.
-MEDIA_ROOT = STATE_DIR / "files"
 STORAGES = {
     "default": files_storage(FILES_ROOT, STATE_DIR / "files"),
     "staticfiles": {"BACKEND": "whitenoise.storage.CompressedManifestStaticFilesStorage"},

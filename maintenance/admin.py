@@ -37,6 +37,7 @@ class LogInline(VisibleChoices, admin.TabularInline):  # type: ignore[type-arg]
     readonly_fields = ["done_by"]
     extra = 0
     can_delete = False
+    view_on_site = False
 
     def has_add_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         return bool(obj and obj.is_running and super().has_add_permission(request, obj))

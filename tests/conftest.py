@@ -1,6 +1,7 @@
 """The cast of every test: two sites, one person per role on the first, and the sensors they look after."""
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import hypothesis
@@ -10,6 +11,7 @@ from django.contrib.auth.models import Group, User
 from django.core.cache import cache
 
 from config.roles import ROLES
+from config.storage import files_storage
 from sensors import lookup
 from sensors.models import Asset, Sensor, Site
 
@@ -56,10 +58,10 @@ def make_user(role: str, *sites: Site) -> User:
 
 
 @pytest.fixture(autouse=True)
-def plain_static_files(settings: LazySettings) -> None:
-    """Tests need no collected static files."""
-    backend = {"BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"}
-    settings.STORAGES = {**settings.STORAGES, "staticfiles": backend}
+def plain_files(settings: LazySettings, tmp_path: Path) -> None:
+    """Tests need no collected static files, and leave no files behind."""
+    static = {"BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"}
+    settings.STORAGES = {"default": files_storage("", tmp_path), "staticfiles": static}
     settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
 
 

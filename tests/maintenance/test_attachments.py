@@ -2,7 +2,6 @@ from io import BytesIO
 from pathlib import Path
 
 import pytest
-from django.conf import LazySettings
 from django.contrib.auth.models import User
 from django.core.files.base import ContentFile
 from django.core.files.uploadedfile import SimpleUploadedFile
@@ -10,19 +9,12 @@ from django.test import Client
 from django.urls import reverse
 from PIL import Image
 
-from config.storage import files_storage
 from maintenance import attachments, work_orders
 from maintenance.models import Attachment, WorkOrder
 from sensors.errors import Refused
 from tests.conftest import Plant
 
 ORIENTATION, GPS = 0x0112, 0x8825
-
-
-@pytest.fixture(autouse=True)
-def directory(settings: LazySettings, tmp_path: Path) -> Path:
-    settings.STORAGES = {**settings.STORAGES, "default": files_storage("", tmp_path)}
-    return tmp_path
 
 
 @pytest.fixture
@@ -87,9 +79,9 @@ def test_what_is_no_photo_can_only_be_saved(
 
 
 @pytest.mark.parametrize("name", ["../../etc/passwd", "C:\\temp\\a.txt", "/root/.ssh/id"])
-def test_a_name_never_becomes_a_path(order: WorkOrder, technician: User, directory: Path, name: str) -> None:
+def test_a_name_never_becomes_a_path(order: WorkOrder, technician: User, tmp_path: Path, name: str) -> None:
     kept = attachments.attach(order, technician, ContentFile(b"x", name=name))
-    assert Path(kept.file.path).parent == directory / "work-orders" / str(order.pk)
+    assert Path(kept.file.path).parent == tmp_path / "work-orders" / str(order.pk)
     assert "/" not in kept.name
     assert "\\" not in kept.name
 

@@ -81,7 +81,7 @@ def test_failures_outside_the_period_or_of_another_site_do_not_count(north: Plan
 
 
 def test_a_class_is_measured_over_all_its_assets_less_their_unplanned_downtime(north: Plant) -> None:
-    north.pump.asset_class = AssetClass.objects.create(name="Pump")
+    north.pump.asset_class = AssetClass.objects.get(name="Pump")
     north.pump.save()
     Asset.objects.create(site=north.site, name="P-102", asset_class=north.pump.asset_class)
     closed(north.pump, day(3), downtime_minutes=120)
@@ -156,7 +156,7 @@ def test_hours_are_compared_where_both_are_known(north: Plant) -> None:
 @pytest.fixture
 def pump_with_a_past(north: Plant) -> Asset:
     """Three failures that nobody foretold, of 2, 4 and 6 hours of downtime."""
-    north.pump.asset_class = AssetClass.objects.create(name="Pump")
+    north.pump.asset_class = AssetClass.objects.get(name="Pump")
     north.pump.save()
     for number, hours in enumerate([2, 4, 6], 1):
         closed(north.pump, datetime(2025, 6, number, tzinfo=UTC), downtime_minutes=60 * hours)

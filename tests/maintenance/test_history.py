@@ -139,10 +139,10 @@ def test_corrective_rows_are_failures_if_one_says_so(table: Any, north: Plant) -
 
 
 def test_failure_modes_are_those_of_the_class_or_of_any(table: Any, north: Plant) -> None:
-    north.pump.asset_class = AssetClass.objects.create(name="Pump")
+    north.pump.asset_class = AssetClass.objects.get(name="Pump")
     north.pump.save()
     seal = FailureMode.objects.create(asset_class=north.pump.asset_class, code="SEAL", name="Seal leaks")
-    FailureMode.objects.create(asset_class=AssetClass.objects.create(name="Fan"), code="BLADE", name="Blade broken")
+    FailureMode.objects.create(asset_class=AssetClass.objects.get(name="Fan"), code="BLADE", name="Blade broken")
     names, mapping = "machine,day,text,mode", [*MAP, "failure_mode=mode"]
     rows = [
         "Pump P-101,2025-03-01,a,seal leaks",

@@ -1,6 +1,6 @@
 from datetime import UTC, datetime, timedelta
 from io import BytesIO
-from typing import Any
+from pathlib import Path
 
 import pytest
 from django.conf import LazySettings
@@ -11,6 +11,7 @@ from django.test import Client
 from django.urls import reverse
 from pypdf import PdfReader
 
+from config.storage import files_storage
 from maintenance import reports
 from maintenance.figures import Period
 from maintenance.models import Report, ReportSchedule
@@ -24,15 +25,14 @@ ODD = 'Pumpe Ø 12 <b>"№ 7"</b> & Łódź – Насос'
 
 
 @pytest.fixture(autouse=True)
-def files(settings: LazySettings, tmp_path: Any) -> None:
-    settings.MEDIA_ROOT = tmp_path
+def mails(settings: LazySettings) -> None:
     settings.EMAIL_BACKEND = "django.core.mail.backends.locmem.EmailBackend"
 
 
 @pytest.fixture
 def works(north: Plant) -> Plant:
     """A site with a little of everything in January."""
-    north.pump.asset_class = AssetClass.objects.create(name="Pump")
+    north.pump.asset_class = AssetClass.objects.get(name="Pump")
     north.pump.save()
     odd = Asset.objects.create(site=north.site, name=ODD)
     for number in (3, 9):
@@ -146,7 +146,7 @@ def test_one_sites_trouble_does_not_keep_the_others_waiting(
     monthly: ReportSchedule, south: Plant, settings: LazySettings
 ) -> None:
     ReportSchedule.objects.create(site=south.site, created_at=day(1))
-    settings.MEDIA_ROOT = "/proc/none"
+    settings.STORAGES = {**settings.STORAGES, "default": files_storage("", Path("/proc/none"))}
     assert reports.make_due(MARCH) == 0
     assert not Report.objects.exists()
 

@@ -183,7 +183,8 @@ def test_what_is_believed_counts_until_somebody_has_said_what_it_was(pump: Plant
 
 def test_overdue_work_and_faults_found_lately_count(pump: Plant) -> None:
     now = timezone.now()
-    order = WorkOrder.objects.create(site=pump.site, asset=pump.pump, title="Grease it", due_at=now - timedelta(days=3))
+    late = {"state": "approved", "due_at": now - timedelta(days=3)}
+    order = WorkOrder.objects.create(site=pump.site, asset=pump.pump, title="Grease it", **late)
     for alert in (alert_on(pump, "One"), alert_on(pump, "Two")):
         lifecycle.resolve(alert)
         found = {"asset": pump.pump, "alert": alert, "work_order": order, "outcome": "fault_found"}

@@ -1,6 +1,5 @@
 from datetime import date
 from io import BytesIO
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -18,11 +17,6 @@ from tests.alerts.test_views import text
 from tests.conftest import Plant
 
 TODAY = date(2026, 3, 1)
-
-
-@pytest.fixture(autouse=True)
-def own_files(settings: LazySettings, tmp_path: Path) -> None:
-    settings.MEDIA_ROOT = tmp_path
 
 
 @pytest.fixture
