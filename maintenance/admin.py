@@ -37,7 +37,6 @@ class LogInline(VisibleChoices, admin.TabularInline):  # type: ignore[type-arg]
     readonly_fields = ["done_by"]
     extra = 0
     can_delete = False
-    view_on_site = False
 
     def has_add_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         return bool(obj and obj.is_running and super().has_add_permission(request, obj))
@@ -63,7 +62,7 @@ class ChecklistInline(ReadOnly, admin.TabularInline):  # type: ignore[type-arg]
     extra = 0
 
 
-class AttachmentInline(ReadOnly, admin.TabularInline):  # type: ignore[type-arg]
+class AttachmentInline(ReadOnly, VisibleChoices, admin.TabularInline):  # type: ignore[type-arg]
     model = Attachment
     fields = ["name", "size", "by", "at"]
     extra = 0

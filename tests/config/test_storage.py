@@ -29,7 +29,6 @@ def s3(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
 
 
 def test_files_lie_in_the_bucket_under_the_prefix(s3: str, settings: LazySettings) -> None:
-    pytest.importorskip("storages", reason="django-storages is not installed")
     settings.STORAGES = {**settings.STORAGES, "default": files_storage(s3, Path("unused"))}
     name = storages["default"].save("work-orders/1/a.jpg", ContentFile(b"red"))
     stored = BytesIO()
