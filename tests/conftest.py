@@ -19,12 +19,25 @@ from sensors.models import Asset, Sensor, Site
 hypothesis.settings.register_profile("ours", deadline=None)
 hypothesis.settings.load_profile("ours")
 
-# Their files take long and wait for servers: begun last, one of them would keep a single worker busy at the end.
-LONG = ("tests/e2e/", "tests/flows/", "tests/timescale/", "tests/mlops/")
+# Their files mostly wait, for servers and browsers. Those of the others that take longest begin first: begun last, one
+# of them would keep a single worker busy at the end.
+WAITING = ("tests/e2e/", "tests/flows/", "tests/timescale/")
+LONG = ("tests/mlops/", "tests/architecture/test_permission_matrix.py")
+OTHERS_BETWEEN = 4
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    items.sort(key=lambda item: not item.nodeid.startswith(LONG))
+    """Between files that wait stand such that compute, so that two workers seldom wait at once."""
+    files: dict[str, list[pytest.Item]] = {}
+    for item in items:
+        files.setdefault(item.nodeid.partition("::")[0], []).append(item)
+    waiting = [file for file in files if file.startswith(WAITING)]
+    others = sorted((file for file in files if file not in waiting), key=lambda file: not file.startswith(LONG))
+    order: list[str] = []
+    for number, file in enumerate(waiting):
+        order += [file, *others[number * OTHERS_BETWEEN : (number + 1) * OTHERS_BETWEEN]]
+    order += others[len(waiting) * OTHERS_BETWEEN :]
+    items[:] = [item for file in order for item in files[file]]
 
 
 @dataclass
