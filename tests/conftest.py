@@ -1,7 +1,6 @@
 """The cast of every test: two sites, one person per role on the first, and the sensors they look after."""
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import hypothesis
@@ -11,7 +10,6 @@ from django.contrib.auth.models import Group, User
 from django.core.cache import cache
 
 from config.roles import ROLES
-from config.storage import files_storage
 from sensors import lookup
 from sensors.models import Asset, Sensor, Site
 
@@ -19,25 +17,12 @@ from sensors.models import Asset, Sensor, Site
 hypothesis.settings.register_profile("ours", deadline=None)
 hypothesis.settings.load_profile("ours")
 
-# Their files mostly wait, for servers and browsers. Those of the others that take longest begin first: begun last, one
-# of them would keep a single worker busy at the end.
-WAITING = ("tests/e2e/", "tests/flows/", "tests/timescale/")
-LONG = ("tests/mlops/", "tests/architecture/test_permission_matrix.py")
-OTHERS_BETWEEN = 4
+# Their files take long and wait for servers: begun last, one of them would keep a single worker busy at the end.
+LONG = ("tests/e2e/", "tests/flows/", "tests/timescale/", "tests/mlops/")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Between files that wait stand such that compute, so that two workers seldom wait at once."""
-    files: dict[str, list[pytest.Item]] = {}
-    for item in items:
-        files.setdefault(item.nodeid.partition("::")[0], []).append(item)
-    waiting = [file for file in files if file.startswith(WAITING)]
-    others = sorted((file for file in files if file not in waiting), key=lambda file: not file.startswith(LONG))
-    order: list[str] = []
-    for number, file in enumerate(waiting):
-        order += [file, *others[number * OTHERS_BETWEEN : (number + 1) * OTHERS_BETWEEN]]
-    order += others[len(waiting) * OTHERS_BETWEEN :]
-    items[:] = [item for file in order for item in files[file]]
+    items.sort(key=lambda item: not item.nodeid.startswith(LONG))
 
 
 @dataclass
@@ -71,10 +56,10 @@ def make_user(role: str, *sites: Site) -> User:
 
 
 @pytest.fixture(autouse=True)
-def plain_files(settings: LazySettings, tmp_path: Path) -> None:
-    """Tests need no collected static files, and leave no files behind."""
-    static = {"BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"}
-    settings.STORAGES = {"default": files_storage("", tmp_path), "staticfiles": static}
+def plain_static_files(settings: LazySettings) -> None:
+    """Tests need no collected static files."""
+    backend = {"BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"}
+    settings.STORAGES = {**settings.STORAGES, "staticfiles": backend}
     settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
 
 

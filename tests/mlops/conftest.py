@@ -5,8 +5,8 @@ import pytest
 from tests.mlops.mlflow_server import Server, running
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def mlflow(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    """A tracking server for all tests of a worker: it takes ten seconds to start."""
+    """A tracking server of the file's own: it takes ten seconds to start."""
     with running(tmp_path_factory.mktemp("mlflow")) as server:
         yield server
